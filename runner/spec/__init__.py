@@ -1,0 +1,1 @@
+"""What a run is: models, loading, defaults, identity, schema. Pure."""
