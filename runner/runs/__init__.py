@@ -1,0 +1,1 @@
+"""What a run is in the store: keys, documents, claims, ownership, commits, states, and what is due next."""

@@ -1,0 +1,104 @@
+"""Observe a run consistently, and take the step that is due. `submit`, `wait`, `follow` and the follower call it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time
+
+from runner.runs.claims import claim, read_claim
+from runner.runs.documents import JobClaim
+from runner.runs.facts import RunFacts, read_facts
+from runner.runs.jobs import JobFacts, Jobs
+from runner.runs.layout import JobKind, RunLayout
+from runner.runs.steps import ClaimAndCreate, CreateJob, Intent, Step, StopJob, next_step
+from runner.storage.store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The store's side and the executor's side of one moment."""
+
+    facts: RunFacts
+    jobs: JobFacts
+
+
+def highest_jobs(facts: RunFacts) -> tuple[tuple[JobKind, int], ...]:
+    """The Jobs that decisions rest on: the highest claimed of each kind."""
+    return tuple(facts.claims.items())
+
+
+def observe(store: ObjectStore, run_id: str, jobs: Jobs) -> Snapshot:
+    """Read the store, the Jobs, and the store again, until it stood still meanwhile.
+
+    Then the three belong to one moment. Otherwise a Job seen as ended before its result was read, or as absent
+    before another submit created it, would be started twice.
+    """
+    before = read_facts(store, run_id)
+    while True:
+        seen = jobs.facts(before, highest_jobs(before))
+        after = read_facts(store, run_id)
+        if after.settled == before.settled:
+            return Snapshot(after, seen)
+        before = after
+
+
+def claim_for(step: ClaimAndCreate, template: JobClaim, now: float) -> JobClaim:
+    """The claim's document: what the Job is built from, with the step's numbers.
+
+    Args:
+        step: which Job.
+        template: a submit's proposal, or the newest claim, which a holder carries on.
+        now: seconds since the epoch.
+    """
+    numbers = {
+        "kind": step.kind,
+        "k": step.k,
+        "cancel_seen": step.cancel_seen,
+        "guard_from": step.guard_from,
+        "created": now,
+    }
+    return template.model_copy(update=numbers)
+
+
+def take_step(
+    store: ObjectStore,
+    run_id: str,
+    jobs: Jobs,
+    *,
+    intent: Intent = "hold",
+    proposal: JobClaim | None = None,
+    wall: Callable[[], float] = time,
+) -> Step:
+    """Observe, decide, do. Safe for any number of callers at once; killed anywhere, the next caller goes on.
+
+    Args:
+        store: where the run lives.
+        run_id: the run; its `spec.json` is stored.
+        jobs: the executor.
+        intent: who asks; see `runner.runs.steps.Intent`. `retry` is for one step, then go on with `submit`.
+        proposal: what new Jobs are built from; None carries on with the newest claim's.
+        wall: seconds since the epoch.
+
+    Returns:
+        What was due and is done now; for `Attach`, `WaitForOld` and a started `StopJob`: what to wait for.
+    """
+    snapshot = observe(store, run_id, jobs)
+    step = next_step(snapshot.facts, snapshot.jobs, intent, proposal)
+    template = proposal or snapshot.facts.newest_claim
+    layout = RunLayout(run_id)
+    if isinstance(step, ClaimAndCreate) and template is not None:
+        _claim_and_create(store, layout, jobs, step, claim_for(step, template, wall()))
+    elif isinstance(step, CreateJob):
+        jobs.create(read_claim(store, layout, step.kind, step.k))
+    elif isinstance(step, StopJob) and not step.started:
+        jobs.delete(step.kind, step.k)
+    return step
+
+
+def _claim_and_create(
+    store: ObjectStore, layout: RunLayout, jobs: Jobs, step: ClaimAndCreate, document: JobClaim
+) -> None:
+    if not claim(store, layout, document):
+        return  # another was first: the next look finds its claim
+    jobs.create(document)
+    if step.lost:
+        jobs.delete(step.kind, step.k - 1)
