@@ -1,0 +1,66 @@
+"""Weights as files: safetensors in one dtype, equal tensors giving equal bytes."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from runner.storage.files import explained
+
+Dtype = Literal["fp16", "fp32"]
+TORCH_DTYPES: Mapping[str, torch.dtype] = {
+    "fp16": torch.float16,
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+}
+
+
+def cast(tensors: Mapping[str, Tensor], dtype: Dtype) -> dict[str, Tensor]:
+    """Float tensors in `dtype` on the CPU, contiguous: a channels-last layout would leak into the file."""
+    return {
+        key: value.detach()
+        .to("cpu", TORCH_DTYPES[dtype] if value.is_floating_point() else value.dtype)
+        .contiguous()
+        for key, value in tensors.items()
+    }
+
+
+def save(tensors: Mapping[str, Tensor], path: Path, dtype: Dtype) -> None:
+    """Write safetensors; nothing but the format is in the header.
+
+    Raises:
+        DiskFull: the write failed.
+    """
+    with explained(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(cast(tensors, dtype), path, metadata={"format": "pt"})
+        except SafetensorError as error:
+            # The library's own error holds the operating system's number in words only.
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            if found is None:
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+
+
+def save_pickle(tensors: Mapping[str, Tensor], path: Path, dtype: Dtype) -> None:
+    """Write a `.ckpt` for tools that read nothing else: a pickle, which runs code when it is loaded.
+
+    Raises:
+        DiskFull: the write failed.
+    """
+    with explained(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"state_dict": cast(tensors, dtype)}, path)
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """The tensors of one safetensors file, on the CPU."""
+    tensors: dict[str, Tensor] = load_file(path)
+    return tensors
