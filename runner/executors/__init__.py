@@ -1,0 +1,1 @@
+"""Where jobs run: local processes, a Kubernetes cluster. Executors know jobs, not runs."""
