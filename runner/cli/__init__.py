@@ -1,0 +1,1 @@
+"""The command line: click, thin and lazy; all output formatting."""

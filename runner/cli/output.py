@@ -1,0 +1,73 @@
+"""What commands print: data on stdout, everything else on stderr."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+FORMATS = ("text", "json", "yaml", "name")
+
+format_option = click.option(
+    "-o", "--output", "form", type=click.Choice(FORMATS), default="text", show_default=True,
+    help="How results are printed on stdout.",
+)  # fmt: skip
+
+
+def emit(value: Any, form: str, text: Callable[[], None], name: str | None = None) -> None:
+    """Print a result on stdout.
+
+    Args:
+        value: JSON-able data for `json` and `yaml`.
+        form: one of `FORMATS`.
+        text: prints it for people.
+        name: the one word for `name`; for a list of things, one a line.
+    """
+    if form == "json":
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    elif form == "yaml":
+        import yaml  # only for this format
+
+        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+    elif form == "name":
+        click.echo(name if name is not None else value)
+    else:
+        text()
+
+
+def note(text: str) -> None:
+    """Print a line for people on stderr."""
+    click.echo(text, err=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on stdout, without borders, so that it can be cut and grepped."""
+    from rich.console import Console  # slow to import; only for text
+    from rich.table import Table
+
+    view = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        view.add_row(*row)
+    wide = None if sys.stdout.isatty() else 200
+    Console(width=wide, highlight=False, soft_wrap=True).print(view)
+
+
+def facts(values: Mapping[str, Any]) -> None:
+    """Print `key  value` lines, without those that are None."""
+    shown = {key: value for key, value in values.items() if value is not None}
+    width = max(map(len, shown), default=0)
+    for key, value in shown.items():
+        click.echo(f"{key:<{width}}  {value}")
+
+
+def duration(seconds: float | None) -> str | None:
+    """`3 s`, `4 min 10 s`, `2 h 5 min`."""
+    if seconds is None:
+        return None
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - a minute
+        return f"{whole} s"
+    if whole < 3600:  # noqa: PLR2004 - an hour
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,122 @@
+"""Hold or watch a run: take the step that is due, tell what changed, until it ends."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from runner.errors import Cancelled, RunFailed, TimeoutReached
+from runner.runs.advance import take_step
+from runner.runs.documents import JobClaim, Status
+from runner.runs.facts import RunFacts, read_facts
+from runner.runs.index import record_state
+from runner.runs.layout import JobKind
+from runner.runs.states import State, run_state
+from runner.runs.steps import Done, Failed, Intent, Step, WaitForOld, WasCancelled
+from runner.services.jobs import RunJobs
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The run is in another state, or a step was taken."""
+
+    state: State
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A newer heartbeat of the Job that is under way."""
+
+    kind: JobKind
+    status: Status
+
+
+Event = Moved | Beat
+
+
+@dataclass(slots=True)
+class Watch:
+    """One run, followed.
+
+    Attributes:
+        jobs: the run and its executor.
+        intent: what the caller wants; see `runner.runs.steps.Intent`.
+        proposal: what new Jobs are built from; None carries on with the newest claim's.
+        poll_s: seconds between two looks.
+        sleep: waits; replaced where a wait must be short.
+        clock: a monotonic clock, in seconds.
+    """
+
+    jobs: RunJobs
+    intent: Intent = "hold"
+    proposal: JobClaim | None = None
+    poll_s: float = 0.5
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    _state: State | None = field(default=None, init=False)
+    _beats: dict[JobKind, Status] = field(default_factory=dict, init=False)
+
+    def events(self, timeout_s: float | None = None) -> Iterator[Event]:
+        """What happens to the run, until it has succeeded.
+
+        Raises:
+            runner.errors.RunFailed: it failed; the cause and its remedy.
+            runner.errors.Cancelled: somebody stopped it.
+            runner.errors.TimeoutReached: `timeout_s` passed; the run goes on.
+        """
+        deadline = None if timeout_s is None else self.clock() + timeout_s
+        while True:
+            step = self._take_step()
+            yield from self._changes(step)
+            if isinstance(step, Done):
+                return
+            if isinstance(step, WasCancelled):
+                message = f"run {self.jobs.run_id} was cancelled"
+                raise Cancelled(message, "Submit it again to go on from its newest checkpoint.")
+            if isinstance(step, Failed):
+                raise self._failure(step)
+            if deadline is not None and self.clock() >= deadline:
+                message = f"run {self.jobs.run_id} is not done after {timeout_s:g} s and goes on"
+                raise TimeoutReached(message, f"Wait on with: runner wait {self.jobs.run_id}")
+            self.sleep(self.poll_s)
+
+    def _take_step(self) -> Step:
+        intent = self.intent
+        step = take_step(
+            self.jobs.place.store, self.jobs.run_id, self.jobs, intent=intent, proposal=self.proposal
+        )
+        if not isinstance(step, WaitForOld):
+            # A submit starts what is due once. From then on it only holds the run: it must not start over what
+            # somebody cancels or what fails for good while it watches.
+            self.intent = "hold"
+        return step
+
+    def _changes(self, step: Step) -> Iterator[Event]:
+        store, run_id = self.jobs.place.store, self.jobs.run_id
+        facts = read_facts(store, run_id)
+        state = run_state(facts, self.jobs.facts(facts, tuple(facts.claims.items())))
+        if state != self._state:
+            self._state = state
+            record_state(store, run_id, state)
+            yield Moved(state, step)
+        yield from self._new_beat(facts)
+
+    def _new_beat(self, facts: RunFacts) -> Iterator[Beat]:
+        status = None if facts.success else facts.statuses.get(facts.kind)
+        if status is not None and status != self._beats.get(facts.kind):
+            self._beats[facts.kind] = status
+            yield Beat(facts.kind, status)
+
+    def _failure(self, step: Failed) -> RunFailed:
+        failure, run_id = step.failure, self.jobs.run_id
+        code = f" (exit code {failure.code})" if failure.code is not None else ""
+        job = f"its {failure.kind} job {failure.k}" if failure.k else "it"
+        # A job that died before its attempt could write a word has left its words on this machine.
+        said = (
+            read_facts(self.jobs.place.store, run_id).last_exit(failure.kind, failure.k)
+            if failure.k
+            else None
+        )
+        words = self.jobs.last_words(failure.kind, failure.k) if failure.k and said is None else ""
+        words = f"; its last words: {words}" if words else ""
+        return RunFailed(f"run {run_id} failed: {job} ended{code}: {failure.cause}{words}", failure.remedy)

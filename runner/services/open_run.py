@@ -1,0 +1,60 @@
+"""From what a person calls a run to the run: its store, opened, and its Jobs."""
+
+from dataclasses import dataclass
+
+from runner.runs.find import Places, find_run
+from runner.runs.layout import RunLayout
+from runner.runs.remembered import StoreLocation, remembered_stores
+from runner.services.jobs import RunJobs, local_executor
+from runner.services.places import Place
+from runner.spec.frozen import FrozenSpec
+from runner.spec.model import Store
+from runner.storage import normalise_url
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that was found.
+
+    Attributes:
+        run_id: the run.
+        place: its store.
+        frozen: its stored spec.
+        jobs: its Jobs on this machine.
+    """
+
+    run_id: str
+    place: Place
+    frozen: FrozenSpec
+    jobs: RunJobs
+
+    @property
+    def layout(self) -> RunLayout:
+        """The run's keys."""
+        return RunLayout(self.run_id)
+
+
+def open_run(run: str, store: str | None = None) -> OpenRun:
+    """Find a run by its id, a unique prefix of it, or its URL.
+
+    Args:
+        run: what the person wrote.
+        store: `--store`.
+
+    Raises:
+        runner.errors.Usage: there is none, or several; what was tried is listed.
+        runner.errors.StoreUnreachable, runner.errors.Forbidden: the named store cannot be read.
+    """
+    found = find_run(run, places(store))
+    location = found.location
+    place = Place(Store(url=location.url, endpoint=location.endpoint, region=location.region), found.store)
+    key = RunLayout(found.run_id).spec
+    frozen = FrozenSpec.from_bytes(found.store.get(key))
+    jobs = RunJobs(place, found.run_id, frozen.run_digest(), local_executor(place))
+    return OpenRun(found.run_id, place, frozen, jobs)
+
+
+def places(store: str | None = None) -> Places:
+    """Where runs are looked for."""
+    named = StoreLocation(url=normalise_url(store)) if store else None
+    return Places(store=named, remembered=remembered_stores())

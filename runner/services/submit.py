@@ -1,0 +1,103 @@
+"""Put a prepared run into the store: models, datasets, then the frozen spec, create-only."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from runner.dataset import build_package
+from runner.errors import Conflict
+from runner.runs.index import record_state
+from runner.runs.models import upload_model
+from runner.services.prepare import PreparedRun, Progress
+from runner.spec.frozen import FrozenSpec
+from runner.spec.identity import samples_identity
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedRun:
+    """A run whose inputs are all stored.
+
+    Attributes:
+        prepared: what was asked for.
+        stored: the spec of the run: the first submit's.
+        spec_sha256: of its stored bytes; every Job is held to it.
+        created: this submit stored it.
+        made_datasets: digests of the datasets that had to be made; the others were there.
+    """
+
+    prepared: PreparedRun
+    stored: FrozenSpec
+    spec_sha256: str
+    created: bool
+    made_datasets: tuple[str, ...]
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """Settings outside the identity in which this submit and the stored run differ, as sentences."""
+        return tuple(_differences(self.stored, self.prepared.frozen))
+
+    @property
+    def other_samples(self) -> bool:
+        """Whether this submit asks for other pictures than the run publishes."""
+        return samples_identity(self.stored.samples) != samples_identity(self.prepared.frozen.samples)
+
+
+def package(prepared: PreparedRun, progress: Progress | None = None) -> PackagedRun:
+    """Store everything a run needs; what is there already is neither made nor sent again.
+
+    Killed anywhere, the next submit goes on: nothing is trusted before its manifest is there.
+
+    Raises:
+        runner.errors.StoreUnreachable, runner.errors.Forbidden, runner.errors.DiskFull: as the store says.
+    """
+    store, layout = prepared.place.store, prepared.layout
+    _upload_models(prepared, progress)
+    made = _build_datasets(prepared, progress)
+    data = prepared.frozen.to_bytes()
+    created = store.put_if_absent(layout.spec, data)
+    if not created:
+        data = store.get(layout.spec)
+    stored = FrozenSpec.from_bytes(data)
+    if stored.run_digest() != prepared.frozen.run_digest():
+        message = f"run {prepared.run_id} exists in {store.url} with another digest that begins alike"
+        raise Conflict(message, "Give this run another name: --name.")
+    if created:
+        record_state(store, prepared.run_id, "packaged")
+    return PackagedRun(prepared, stored, sha256(data).hexdigest(), created, made)
+
+
+def _upload_models(prepared: PreparedRun, progress: Progress | None) -> None:
+    for model in prepared.models:
+        if model.directory is None:
+            continue
+        sent = 0
+
+        def told(more: int) -> None:
+            nonlocal sent
+            sent += more
+            if progress:
+                progress("uploading model", sent, 0)
+
+        upload_model(prepared.place.store, model.ref.digest, model.directory, told)
+
+
+def _build_datasets(prepared: PreparedRun, progress: Progress | None) -> tuple[str, ...]:
+    made = []
+    total = sum(len(dataset.plan.photos) for dataset in prepared.datasets)
+    done = 0
+
+    def told(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress:
+            progress("packaging photos", done, total)
+
+    for dataset in prepared.datasets:
+        built = build_package(dataset.plan, dataset.photos, prepared.place.store, progress=told)
+        if built.made:
+            made.append(dataset.plan.digest)
+    return tuple(made)
+
+
+def _differences(stored: FrozenSpec, asked: FrozenSpec) -> list[str]:
+    before, after = stored.samples.model_dump(mode="json"), asked.samples.model_dump(mode="json")
+    return [f"samples.{key}: {before[key]!r} → {after[key]!r}" for key in before if before[key] != after[key]]

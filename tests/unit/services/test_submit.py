@@ -1,0 +1,55 @@
+"""What submit stores and proposes, up to the first Job."""
+
+from hashlib import sha256
+
+from runner.services.plan import run_plan
+from runner.services.prepare import prepare
+from runner.services.start import start
+from runner.services.submit import package
+
+
+def files(root):
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_preparing_and_planning_write_nothing(desk):
+    plan = run_plan(prepare(desk.load()))
+    assert plan["run_id"].startswith("teddy-")
+    assert not desk.store.exists()
+
+
+def test_packaging_twice_makes_and_sends_nothing_again(desk):
+    first = package(prepare(desk.load()))
+    assert first.created
+    assert len(first.made_datasets) == 1
+    before = files(desk.store)
+    second = package(prepare(desk.load()))
+    assert not second.created
+    assert second.made_datasets == ()
+    assert files(desk.store) == before
+
+
+def test_other_training_makes_another_run_of_the_same_dataset_and_model(desk):
+    first = package(prepare(desk.load()))
+    second = package(prepare(desk.load("train.max_steps=9")))
+    assert second.prepared.run_id != first.prepared.run_id
+    assert second.created
+    assert second.made_datasets == ()
+    assert len(list((desk.store / "models").iterdir())) == 1
+
+
+def test_jobs_are_held_to_the_stored_spec_though_this_submit_asks_for_other_samples(desk):
+    package(prepare(desk.load()))
+    watch, packaged = start(prepare(desk.load("samples.count=7", "train.checkpoint_every=3")))
+    stored = packaged.prepared.place.store.get(packaged.prepared.layout.spec)
+    assert watch.proposal.spec_sha256 == sha256(stored).hexdigest()
+    assert watch.proposal.settings["train.checkpoint_every"] == 3
+    assert packaged.other_samples
+    assert [text for text in packaged.differences if "samples.count" in text]
+
+
+def test_a_spec_that_differs_only_in_where_its_photos_lie_is_the_same_run(desk):
+    first = prepare(desk.load()).run_id
+    (desk.root / "photos").rename(desk.root / "elsewhere")
+    desk.spec["concepts"][0]["instance_images"] = "elsewhere"
+    assert prepare(desk.load()).run_id == first
