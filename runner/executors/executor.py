@@ -6,9 +6,35 @@ from typing import Literal, Protocol, runtime_checkable
 
 from runner.runs.jobs import JobFact
 from runner.runs.layout import JobKind
+from runner.spec.model import Kubernetes, Resources
 
 Created = Literal["created", "adopted", "conflict"]
 """`adopted`: a job of that name and run digest was there already. `conflict`: one of another run digest."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a job asks of a cluster; a process of this machine has no use for it.
+
+    Attributes:
+        image: of the container, by digest or by tag.
+        resources: GPUs, CPU, memory, scratch, spot nodes.
+        kubernetes: the spec's section: service accounts, queue, pull secret, patch.
+        store_secret: name of the Secret with the store's credentials; None leaves them to workload identity.
+        deadline_s: seconds after which the cluster ends the job (activeDeadlineSeconds).
+        pods: completions of the Indexed Job: nodes of a train job, shards of a render.
+        parallel: how many of them run at once.
+        annotations: of the Job, for whoever finds it by label: where its store is.
+    """
+
+    image: str
+    resources: Resources
+    kubernetes: Kubernetes
+    store_secret: str | None = None
+    deadline_s: int = 21_600
+    pods: int = 1
+    parallel: int = 1
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -23,6 +49,7 @@ class Job:
         run_digest: the run's digest; two jobs of one name are the same job when it is equal.
         command: the argument list.
         env: variables it needs beside those of its surroundings; no secrets, since they are kept in the clear.
+        placement: for a cluster; None for a process of this machine.
     """
 
     name: str
@@ -32,6 +59,7 @@ class Job:
     run_digest: str
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, slots=True)

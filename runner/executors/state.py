@@ -16,7 +16,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
@@ -49,7 +49,8 @@ class JobState:
     def write(self, job: Job) -> None:
         """Record what is asked for; the job exists from here on."""
         draft = self._record.with_suffix(f".{uuid.uuid4().hex}")
-        draft.write_text(json.dumps(asdict(job), sort_keys=True), "utf-8")
+        here = asdict(replace(job, placement=None))
+        draft.write_text(json.dumps(here, sort_keys=True), "utf-8")
         draft.replace(self._record)
 
     def created(self) -> float:

@@ -136,6 +136,9 @@ class Kubernetes(Section):
     image: str | None = setting(None, "image of train, infer and render Jobs, by digest")
     follow_image: str | None = setting(None, "image of follow Jobs; image when not set")
     pull_secret: str | None = setting(None, "Secret for pulling images", **KUBERNETES_NAME)
+    hub_secret: str | None = setting(
+        None, "Secret whose key `token` opens a gated hub model", **KUBERNETES_NAME
+    )
     service_account: str = setting("runner-job", "ServiceAccount of GPU Jobs", **KUBERNETES_NAME)
     follow_service_account: str = setting("runner-follow", "ServiceAccount of follow Jobs", **KUBERNETES_NAME)
     queue: str | None = setting(None, "Kueue LocalQueue", **KUBERNETES_NAME)
