@@ -26,7 +26,7 @@ class RunFacts:
         documents: the highest claim itself, of train and infer.
         attempts: all of them, by epoch.
         exits: how attempts ended: those of the highest claims, and those that the no-progress guard counts.
-        statuses: newest heartbeat of the newest attempt of each kind.
+        statuses: newest heartbeat of the newest attempt of the highest claimed Job of each kind.
         cancel: highest wish; 0 is none.
         states: steps with a resume state, ascending.
         checkpoints: steps with a committed checkpoint, ascending.
@@ -117,7 +117,7 @@ def read_facts(store: ObjectStore, run_id: str) -> RunFacts:
         documents=documents,
         attempts=attempts,
         exits=_exits(store, layout, keys, [a for a in attempts if _matters(a, claims, committers)]),
-        statuses=_statuses(store, layout, keys, attempts),
+        statuses=_statuses(store, layout, keys, [a for a in attempts if a.k == claims.get(a.kind, 0)]),
         cancel=highest_wish(_within(keys, "cancel/")),
         states=_steps(keys, "state"),
         checkpoints=_steps(keys, "manifest"),
@@ -179,8 +179,9 @@ def _exits(
 
 
 def _statuses(
-    store: ObjectStore, layout: RunLayout, keys: set[str], attempts: tuple[AttemptId, ...]
+    store: ObjectStore, layout: RunLayout, keys: set[str], attempts: list[AttemptId]
 ) -> dict[JobKind, Status]:
+    """What the newest attempts say; an earlier Job's last words must not pass for the next one's first."""
     newest = {attempt.kind: attempt for attempt in attempts}
     found: dict[JobKind, Status] = {}
     for kind, attempt in newest.items():

@@ -206,6 +206,12 @@ def test_without_an_executor_heartbeats_tell(age_s, state):
     assert run_state(read_facts(store, RUN), None, now=1000.0 + age_s) == state
 
 
+def test_an_earlier_jobs_last_heartbeat_is_not_the_next_jobs_first():
+    store = run_store(claims=[TRAIN_1, claimed("train", 2)], exits={A1: 75})
+    store.put(LAYOUT.attempt(A1).status, Status(phase="caching").to_bytes())
+    assert read_facts(store, RUN).statuses == {}
+
+
 class Cluster:
     """Jobs in memory."""
 
