@@ -77,13 +77,10 @@ def add_adapter(name: str, module: Any, lora: Lora, targets: tuple[str, ...], se
         use_dora=lora.dora,
         init_lora_weights=True,
     )
-    try:
-        module.add_adapter(config)
-    except ValueError as error:
+    if not any(f".{key}".endswith(f".{target}") for key, _ in module.named_modules() for target in targets):
         message = f"no module of the {name} has a name in train.lora.targets: {', '.join(targets)}"
-        raise InvalidSpec(
-            message, "Set train.lora.targets to projections such as to_q, to_k, to_v."
-        ) from error
+        raise InvalidSpec(message, "Set train.lora.targets to projections such as to_q, to_k, to_v.")
+    module.add_adapter(config)
     with torch.no_grad():
         rng = generator(seed, Stream.ADAPTER, step=int(name != "unet"))
         for key, parameter in module.named_parameters():
