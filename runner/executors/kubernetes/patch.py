@@ -61,7 +61,7 @@ def patched(manifest: Mapping[str, Any], patch: Any) -> dict[str, Any]:
     for key in patch:
         if key not in {*_ROOT, *manifest}:
             _refuse((), f"has an unknown key {key}", _root_remedy(key))
-    return _merged(manifest, patch, ())
+    return _merged(copy.deepcopy(dict(manifest)), patch, ())
 
 
 def check_kept(before: Mapping[str, Any], after: Mapping[str, Any], kept: Mapping[Path, str]) -> None:
@@ -87,7 +87,7 @@ def _at(value: Any, path: Path) -> Any:
 
 
 def _merged(base: Mapping[str, Any], patch: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    result = copy.deepcopy(dict(base))
+    result = dict(base)
     for key, change in patch.items():
         if change is None:
             result.pop(key, None)
@@ -119,7 +119,7 @@ def _check_shape(old: Any, change: Any, path: Path) -> None:
 def _merged_items(old: list[dict[str, Any]], changes: list[Any], path: Path) -> list[dict[str, Any]]:
     """Items in the old order, the new ones behind them."""
     key = _KEYS[path[-1]]
-    items = {item[key]: item for item in copy.deepcopy(old)}
+    items = {item[key]: item for item in old}
     for at, name, change in _named_changes(changes, key, path):
         if _deletes(change, at):
             items.pop(name, None)

@@ -1,8 +1,11 @@
 """What a spec asks for is what the Job asks for."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from runner.errors import InvalidSpec
 from runner.executors.kubernetes.manifest import image_warning, job_manifest, service_manifest
@@ -382,3 +385,14 @@ def test_a_patch_may_not_change_what_a_job_is_known_by(patch, path):
     with pytest.raises(InvalidSpec) as caught:
         job_manifest(job(kubernetes={"patch": patch}))
     assert caught.value.message.startswith(f"kubernetes.patch.{path} ")
+
+
+def test_what_the_documentation_shows_makes_a_job():
+    text = (Path(__file__).parents[4] / "docs" / "spec.md").read_text("utf-8")
+    blocks = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    (settings,) = (block["kubernetes"] for block in blocks if "kubernetes" in block)
+    manifest = job_manifest(job(kubernetes=settings))
+    assert pod_of(manifest)["priorityClassName"] == "batch"
+    assert main_container(manifest)["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == "1"
+    assert "nvidia.com/gpu" not in main_container(manifest)["resources"]["limits"]
+    assert "MPLCONFIGDIR" not in environment(manifest)

@@ -64,7 +64,10 @@ def test_merging_twice_is_merging_once(patch):
 @given(PATCHES)
 def test_a_merge_changes_neither_the_job_nor_the_patch(patch):
     job, wish = load_template("train"), copy.deepcopy(patch)
-    patched(job, wish)
+    pod_of(patched(job, wish)).clear()
+    for value in values(patched(job, wish)):
+        if isinstance(value, dict | list):
+            value.clear()
     assert (job, wish) == (load_template("train"), patch)
 
 

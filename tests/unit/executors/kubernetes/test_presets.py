@@ -8,6 +8,7 @@ from runner.errors import InvalidSpec
 from runner.executors.kubernetes.manifest import job_manifest
 from runner.executors.kubernetes.presets import PRESETS
 from runner.executors.kubernetes.templates import pod_of
+from runner.spec.loading import load_spec
 from runner.spec.model import Provider
 from tests.unit.executors.kubernetes.cases import job
 
@@ -81,3 +82,16 @@ def test_a_gpu_type_that_no_label_can_hold_is_refused(name):
     with pytest.raises(InvalidSpec, match=r"resources\.gpu") as caught:
         nodes("generic", gpu=name)
     assert "kubectl get nodes -L nvidia.com/gpu.product" in caught.value.remedy
+
+
+def test_a_misspelt_provider_is_told_the_near_one(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "name: cat\nmodel: builtin:emoji\nstore: s3://runs\nkubernetes: {provider: gkee}\n"
+        "concepts: [{instance_prompt: sks cat, class_prompt: cat, instance_images: s3://photos}]\n",
+        "utf-8",
+    )
+    with pytest.raises(InvalidSpec) as caught:
+        load_spec(file, environ={})
+    assert "kubernetes.provider" in caught.value.message
+    assert "gke" in str(caught.value).replace("gkee", "")
