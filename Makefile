@@ -42,6 +42,9 @@ fmt: $(STAMP) ## format the code
 type: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
+golden: $(STAMP) ## write the golden Kubernetes Jobs anew; read the difference before committing it
+	$(BIN)/python -m tests.unit.executors.kubernetes.cases
+
 check: lint type test ## what every commit passes
 
 wheel: $(STAMP) ## build the wheel into dist/
@@ -51,4 +54,4 @@ clean: ## remove what was built; runs and virtual environment stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-slow lint fmt type check wheel clean
+.PHONY: help setup demo test test-slow lint fmt type golden check wheel clean

@@ -20,6 +20,11 @@ MEMORY: dict[str, Any] = {
 URL: dict[str, Any] = {"pattern": r"^https?://[^\s/]+", "form": "a URL that begins with http:// or https://"}
 PROMPT: dict[str, Any] = {"min_length": 1, "pattern": r"\S", "form": "words"}
 
+NO_GPU = "none"
+"""The `resources.gpu` of a cluster without GPUs."""
+
+Provider = Literal["generic", "gke", "eks", "karpenter", "aks", "coreweave"]
+
 Prompt = Annotated[str, Field(min_length=1, pattern=r"\S")]
 Quantity = Annotated[
     str,
@@ -100,7 +105,9 @@ class Resources(Section):
 
     gpus: int = setting(1, "GPUs per node; processes without CUDA", identity=True, ge=1, le=16)
     nodes: int = setting(1, "nodes of the train Job", identity=True, ge=1, le=64)
-    gpu: str | None = setting(None, "GPU type, as the cluster's labels name it")
+    gpu: str | None = setting(
+        None, "GPU type, as the cluster's labels name it; none: no GPU, and gpus counts CPU processes"
+    )
     cpu: Quantity = setting(
         "4", "CPU request", pattern=r"^[0-9]+(\.[0-9]+)?m?$", form="a number of cores such as 4 or 500m"
     )
@@ -133,6 +140,10 @@ class Kubernetes(Section):
 
     context: str | None = setting(None, "kubeconfig context")
     namespace: str | None = setting(None, "namespace; the context's own when not set", **KUBERNETES_NAME)
+    provider: Provider = setting(
+        "generic",
+        "whose labels resources.gpu and spot mean; karpenter: of EKS; generic: NVIDIA's own, no spot",
+    )
     image: str | None = setting(None, "image of train, infer and render Jobs, by digest")
     follow_image: str | None = setting(None, "image of follow Jobs; image when not set")
     pull_secret: str | None = setting(None, "Secret for pulling images", **KUBERNETES_NAME)
@@ -145,7 +156,9 @@ class Kubernetes(Section):
     model_cache: str | None = setting(
         None, "PersistentVolumeClaim that caches base models", **KUBERNETES_NAME
     )
-    patch: dict[str, Any] = setting({}, "changes merged into the Job")
+    patch: dict[str, Any] = setting(
+        {}, "changes merged into every Job, in a Job's shape; a follow Job keeps its resources"
+    )
 
 
 class RunSpec(Section):
