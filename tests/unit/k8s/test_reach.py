@@ -64,6 +64,11 @@ DESTINATIONS = {
     "internet, ssh": ("203.0.113.10", 22, "TCP"),
     "a kubelet": ("10.0.0.5", 10250, "TCP"),
     "the network's own https": ("192.168.1.10", 443, "TCP"),
+    "the network's own https, 172": ("172.20.0.9", 443, "TCP"),
+    "the network's own https, 100": ("100.64.0.9", 443, "TCP"),
+    "the network's own https, IPv6": ("fd12::9", 443, "TCP"),
+    "link-local https": ("169.254.169.254", 443, "TCP"),
+    "link-local https, IPv6": ("fe80::9", 443, "TCP"),
     "another namespace": (STRANGER, 8080, "TCP"),
     "another run's train pod": (pod("train", "cat-11111111", address="10.88.0.30"), 29500, "TCP"),
     "another run's infer pod": (pod("infer", "cat-11111111", address="10.88.0.31"), 29500, "TCP"),
@@ -85,7 +90,15 @@ PUBLIC_HTTPS = {
     "internet, IPv6",
 }
 # Where the API server has a public address nothing tells it from the internet; the follow pod runs runner's own code.
-API = {"API server's Service", "API server", "the network's own https", *PUBLIC_HTTPS}
+API = {
+    "API server's Service",
+    "API server",
+    "the network's own https",
+    "the network's own https, 172",
+    "the network's own https, 100",
+    "the network's own https, IPv6",
+    *PUBLIC_HTTPS,
+}
 BASE = {
     "train": EVERYBODY,
     "infer": EVERYBODY,
