@@ -1,7 +1,8 @@
-# `make` lists the targets. VENV, PYTHON and DEMO may be set: make demo PYTHON=python3.12
+# `make` lists the targets. VENV, PYTHON, DEMO and CLUSTER may be set: make demo PYTHON=python3.12
 PYTHON ?= python3.11
 VENV ?= .venv
 DEMO ?= examples/azure-dog.yaml
+CLUSTER ?= dreambooth
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
@@ -47,6 +48,17 @@ golden: $(STAMP) ## write the golden Kubernetes Jobs anew; read the difference b
 
 check: lint type test ## what every commit passes
 
+cluster-up: ## a Kubernetes on this machine (needs kind and docker), with k8s/overlays/kind in it
+	@command -v kind >/dev/null || { echo "cluster-up: there is no kind on the PATH; install it (kind.sigs.k8s.io) and try again" >&2; exit 1; }
+	@command -v kubectl >/dev/null || { echo "cluster-up: there is no kubectl on the PATH; install it and try again" >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "cluster-up: docker is missing or not running; kind's nodes are its containers" >&2; exit 1; }
+	@kind get clusters 2>/dev/null | grep -qx $(CLUSTER) || kind create cluster --name $(CLUSTER) --config k8s/kind/cluster.yaml --wait 120s
+	kubectl --context kind-$(CLUSTER) apply -k k8s/overlays/kind
+
+cluster-down: ## remove what cluster-up made
+	@command -v kind >/dev/null || { echo "cluster-down: there is no kind on the PATH, so there is no cluster of it" >&2; exit 1; }
+	kind delete cluster --name $(CLUSTER)
+
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
@@ -54,4 +66,4 @@ clean: ## remove what was built; runs and virtual environment stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-slow lint fmt type golden check wheel clean
+.PHONY: help setup demo test test-slow lint fmt type golden check cluster-up cluster-down wheel clean
