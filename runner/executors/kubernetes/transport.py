@@ -234,7 +234,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 def _pause_s(attempt: int, asked_s: float | None) -> float:
     """Twice as long each time, and at least what the server asks for; jitter parts those who were refused at once."""
-    own_s = 0.1 * 2**attempt
+    own_s = 0.1 * 2.0**attempt
     pause_s = min(max(own_s, asked_s or 0.0), _LONGEST_PAUSE_S)
     return pause_s * random.uniform(1, 1.5)  # noqa: S311 - no secret
 
