@@ -6,6 +6,7 @@ from typing import Any
 
 RUN, KIND, K = "runner/run", "runner/kind", "runner/k"
 RUN_DIGEST = "runner/run-digest"
+MANAGED_BY = "app.kubernetes.io/managed-by"
 MAIN = "main"
 """The container whose exit code and output are the job's."""
 
