@@ -1,7 +1,5 @@
 """Ending a Job, and knowing that it has ended."""
 
-import time
-
 from runner.errors import Conflict, Forbidden, NotFound, StoreUnreachable
 from runner.executors.kubernetes.client import Client
 from runner.executors.kubernetes.documents import is_over, name_of, uid_of
@@ -13,7 +11,7 @@ _LOOK_AGAIN_S = 10.0
 
 
 def stop_job(client: Client, name: str, grace_s: float, patience_s: float = PATIENCE_S) -> None:
-    """Delete a Job that has not ended, its pods first; returns when both are gone.
+    """Delete a Job that has not ended, its pods first; returns when all are gone.
 
     A pod's own grace holds where it is shorter than `grace_s`, and where this user may not delete pods.
 
@@ -23,10 +21,10 @@ def stop_job(client: Client, name: str, grace_s: float, patience_s: float = PATI
     sight = look(client, name)
     if sight is None or sight.over:
         return
+    # Before the Job: a node that has begun to end a pod does not end it sooner when told so afterwards.
+    _shorten(client, sight, grace_s)
     _delete(client, sight, foreground=True)
-    if not await_gone(client, sight, grace_s, patience_s):
-        _kill(client, sight)
-        await_gone(client, sight, None, patience_s)
+    await_gone(client, sight, patience_s)
 
 
 def delete_job(client: Client, name: str) -> None:
@@ -36,29 +34,22 @@ def delete_job(client: Client, name: str) -> None:
         _delete(client, sight, foreground=False)
 
 
-def await_gone(
-    client: Client, sight: Sight, timeout_s: float | None = None, patience_s: float = PATIENCE_S
-) -> bool:
-    """Whether a Job that is being deleted is gone within the time.
+def await_gone(client: Client, sight: Sight, patience_s: float = PATIENCE_S) -> None:
+    """Wait until a Job that is being deleted is gone.
 
     Raises:
         runner.errors.StoreUnreachable: its pods should have ended long ago.
     """
-    deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
     outage = Outage(patience_s)
     found: Sight | None = sight
     while found is not None:
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            return False
         _check_nodes(found)
         try:
-            await_change(client, found, min(left_s, _LOOK_AGAIN_S))
+            await_change(client, found, _LOOK_AGAIN_S)
             found = look(client, name_of(sight.job), uid_of(sight.job))
             outage.over()
         except StoreUnreachable as error:
             outage.sit_out(error)
-    return True
 
 
 def _delete(client: Client, sight: Sight, *, foreground: bool) -> None:
@@ -74,14 +65,14 @@ def _delete(client: Client, sight: Sight, *, foreground: bool) -> None:
         return
 
 
-def _kill(client: Client, sight: Sight) -> None:
-    """Shorten the grace of what still runs, where this user may."""
-    now = look(client, name_of(sight.job), uid_of(sight.job))
-    for pod in now.pods if now else ():
-        if is_over(pod):
+def _shorten(client: Client, sight: Sight, grace_s: float) -> None:
+    """Give the pods less time than their own, where this user may delete them."""
+    for pod in sight.pods:
+        own_s = (pod.get("spec") or {}).get("terminationGracePeriodSeconds") or 0
+        if is_over(pod) or own_s <= grace_s:
             continue
         try:
-            client.delete(f"pods/{name_of(pod)}", propagation="Background", grace_s=1, uid=uid_of(pod))
+            client.delete(f"pods/{name_of(pod)}", propagation="Background", grace_s=grace_s, uid=uid_of(pod))
         except Forbidden:
             return
         except (NotFound, Conflict):
