@@ -1,16 +1,11 @@
 """The Kubernetes executor on a real cluster: what every executor does, and what only a cluster does to it."""
 
-import threading
-import time
-from functools import partial
-
 import pytest
 
-from runner.errors import Forbidden, NotFound
 from runner.executors.kubernetes.client import Client
 from runner.executors.kubernetes.executor import KubernetesExecutor
 from tests.cluster.plain_jobs import need_image, own_namespace, plain_job
-from tests.contract.executors import ExecutorContract, ended
+from tests.contract.executors import ExecutorContract
 
 pytestmark = pytest.mark.cluster
 COUNTS = "import time\nfor i in range({n}): print(i, flush=True); time.sleep({s})"

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -135,10 +135,11 @@ class Transport:
     def _once(self, login: Login, request: Request) -> Any:
         asked = self.asked(request.method, request.path)
         with _explained(asked, repeatable=request.method != "POST"):
+            authorization = login.authorization()
             answer = login.pool.request(
                 request.method,
                 login.server.rstrip("/") + request.path,
-                headers=_headers(request, login.authorization()),
+                headers=_headers(request, authorization),
                 body=None if request.body is None else json.dumps(request.body).encode(),
                 timeout=_timeout(request.read_timeout_s),
                 retries=False,
@@ -147,7 +148,7 @@ class Transport:
             self._note(answer.headers)
             if answer.status < _FIRST_REFUSAL:
                 return answer
-            said = answer.data
+            said = _without_secret(answer.data, authorization)
         raise _refusal(asked, request.method, answer, said)
 
     def _renewed(self, old: Login) -> Login:
@@ -158,7 +159,8 @@ class Transport:
 
     def _note(self, headers: Any) -> None:
         """The server's clock, and what it warns of."""
-        if date := headers.get("Date"):
+        with suppress(ValueError, TypeError):  # none, or two of them, from a proxy on the way
+            date = headers.get("Date")
             self._clock = parsedate_to_datetime(date).timestamp(), time.monotonic()
         for warning in headers.getlist("Warning"):
             if found := re.match(r'299 \S+ "(.*)"', warning):
@@ -209,6 +211,12 @@ def _explained(asked: Asked, *, repeatable: bool) -> Iterator[None]:
     except (urllib3.exceptions.HTTPError, OSError) as error:
         unreachable = api_errors.unreachable(asked, _brief(error))
         raise (_Again(unreachable) if repeatable else unreachable) from error
+
+
+def _without_secret(said: bytes, authorization: str | None) -> bytes:
+    """A refusal that quotes the request, as some proxies do, is passed on without the token."""
+    secret = (authorization or "").rpartition(" ")[2].strip().encode()
+    return said.replace(secret, b"(secret)") if secret else said
 
 
 def _headers(request: Request, authorization: str | None) -> dict[str, str]:
