@@ -48,6 +48,7 @@ class TinyKubernetes:
         version: what `/version` says.
         tokens: who is let in.
         failures: (status, body, headers) of the next answers; a body may be a Status's message.
+        refuses: what each request to a path is answered: status and a Status's message.
         lost_answers: how many POSTs to come are done, but their connection breaks before the answer.
         watch_faults: what the next watches do: `gone` (HTTP 410), `error` (410 as an event), `cut`, `end`.
         bookmarks: each watch begins with one.
@@ -63,6 +64,7 @@ class TinyKubernetes:
     version: tuple[str, str] = ("1", "34")
     tokens: set[str] = field(default_factory=lambda: {TOKEN})
     failures: list[tuple[int, object, dict[str, str]]] = field(default_factory=list)
+    refuses: dict[str, tuple[int, str]] = field(default_factory=dict)
     lost_answers: int = 0
     watch_faults: list[str] = field(default_factory=list)
     bookmarks: bool = True
@@ -206,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
             state.requests.append((self.command, self.path))
             state.headers.append({name.lower(): value for name, value in self.headers.items()})
             failure = state.failures.pop(0) if state.failures else None
+            if parts.path in state.refuses:
+                failure = (*state.refuses[parts.path], {})
         if failure:
             self._fail(*failure)
         elif self.headers.get("Authorization", "").removeprefix("Bearer ") not in state.tokens:
