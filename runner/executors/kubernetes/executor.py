@@ -1,0 +1,125 @@
+"""Jobs as Jobs of a Kubernetes cluster."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+from runner.errors import StoreUnreachable
+from runner.executors.executor import Created, Job, LogLine
+from runner.executors.kubernetes.client import Client
+from runner.executors.kubernetes.creation import create_job
+from runner.executors.kubernetes.documents import KIND, RUN, Document, K, label, name_of, owned_by, uid_of
+from runner.executors.kubernetes.ending import delete_job, stop_job
+from runner.executors.kubernetes.logs import JobLog
+from runner.executors.kubernetes.observation import Observation
+from runner.executors.kubernetes.observe import observations
+from runner.executors.kubernetes.outage import PATIENCE_S, Outage
+from runner.executors.kubernetes.sight import Sight, await_change, look
+from runner.executors.kubernetes.state import job_fact
+from runner.runs.jobs import JobFact
+from runner.runs.layout import JobKind
+
+Manifest = Callable[[Job], dict[str, Any]]
+ServiceManifest = Callable[[Job], dict[str, Any] | None]
+
+
+class KubernetesExecutor:
+    """Runs jobs as Indexed Jobs of one namespace.
+
+    Args:
+        client: of the cluster.
+        manifest: builds the Job.
+        service: builds the headless Service by which several pods find each other; None where they need none.
+        patience_s: how long watching, following and stopping sit out a cluster that does not answer.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        manifest: Manifest,
+        service: ServiceManifest = lambda _job: None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._client = client
+        self._manifest = manifest
+        self._service = service
+        self._patience_s = patience_s
+        self._version_is_known = False
+
+    def create(self, job: Job) -> Created:
+        """Create the Job unless one of its name exists, running or ended.
+
+        Raises:
+            runner.errors.InvalidSpec: the cluster rejects it, or is too old.
+            runner.errors.NotFound: there is no such namespace.
+        """
+        body, service = self._manifest(job), self._service(job)
+        if not self._version_is_known:
+            self._client.require_version()
+            self._version_is_known = True
+        return create_job(self._client, body, service)
+
+    def jobs(self, run_id: str) -> list[JobFact]:
+        """Every Job of a run, by name."""
+        mine = f"{RUN}={run_id}"
+        # Jobs first: a Job that has ended has no pods to come.
+        jobs = [job for job in self._client.list("jobs", labelSelector=mine)["items"] if _is_ours(job)]
+        pods = self._client.list("pods", labelSelector=mine)["items"] if jobs else []
+        now = self._client.now()
+        return [job_fact(job, owned_by(pods, job), now=now) for job in sorted(jobs, key=name_of)]
+
+    def watch(self, name: str) -> Iterator[JobFact]:
+        """The Job as it is now and after each change; what came and went between two looks is left out."""
+        outage = Outage(self._patience_s)
+        last: JobFact | None = None
+        sight = self._look(name, None, outage)
+        while sight is not None:
+            fact = sight.fact
+            if fact != last:
+                yield fact
+            if not fact.alive:
+                return
+            last = fact
+            sight = self._next(sight, outage)
+
+    def logs(
+        self, name: str, since: str | None = None, *, follow: bool = False, index: int = 0
+    ) -> Iterator[LogLine]:
+        """The output of one index's pods behind a cursor, those of replaced pods first."""
+        return JobLog(self._client, name, index, self._patience_s).lines(since, follow=follow)
+
+    def stop(self, name: str, grace_s: float) -> None:
+        """SIGTERM, and SIGKILL after `grace_s` or the pods' own grace; the Job is gone afterwards.
+
+        Raises:
+            runner.errors.StoreUnreachable: a node does not answer, so nobody knows whether its pod has ended.
+        """
+        stop_job(self._client, name, grace_s, self._patience_s)
+
+    def delete(self, name: str) -> None:
+        """Forget the Job; its pods end in the background."""
+        delete_job(self._client, name)
+
+    def observe(self, run_id: str) -> dict[str, Observation]:
+        """What the cluster says of each Job of a run, by the Jobs' names."""
+        return observations(self._client, run_id)
+
+    def _look(self, name: str, uid: str | None, outage: Outage) -> Sight | None:
+        while True:
+            try:
+                sight = look(self._client, name, uid)
+            except StoreUnreachable as error:
+                outage.sit_out(error)
+            else:
+                outage.over()
+                return sight
+
+    def _next(self, sight: Sight, outage: Outage) -> Sight | None:
+        try:
+            await_change(self._client, sight)
+        except StoreUnreachable as error:
+            outage.sit_out(error)
+        return self._look(name_of(sight.job), uid_of(sight.job), outage)
+
+
+def _is_ours(job: Document) -> bool:
+    return label(job, KIND) in get_args(JobKind) and str(label(job, K)).isdecimal()
