@@ -1,7 +1,7 @@
 """`runner ls`, `status`, `logs`: look at runs, change nothing."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import click
@@ -41,13 +41,15 @@ def ls(prefix: str, store: str | None, form: str) -> None:
 def status(run: str, store: str | None, form: str) -> None:
     """Show where RUN stands."""
     from runner.runs.facts import read_facts
+    from runner.services.explain import explain, observer_of
     from runner.services.open_run import open_run
     from runner.services.result import read_result
 
     opened = open_run(run, store)
     known = read_facts(opened.place.store, opened.run_id)
     jobs = opened.jobs.facts(known, tuple(known.claims.items()))
-    result = read_result(opened.place, opened.run_id, jobs)
+    why = explain(opened, observer_of(opened))
+    result = replace(read_result(opened.place, opened.run_id, jobs), cause=None if why.well else why.sentence)
 
     def text() -> None:
         count = f" {result.step}/{result.max_steps}" if result.max_steps else ""

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("runner.cli.submit", "start a run, or go on with it"),
     "ls": ("runner.cli.inspect", "list runs"),
     "status": ("runner.cli.inspect", "show where a run stands"),
+    "explain": ("runner.cli.explain", "say why a run stands where it stands"),
     "logs": ("runner.cli.inspect", "print a run's log"),
     "wait": ("runner.cli.control", "wait for a run's end; the exit code tells it"),
     "cancel": ("runner.cli.control", "stop a run; it keeps its last checkpoint"),

@@ -203,8 +203,10 @@ class Observed(Document):
         conditions: of the Jobs: name -> text.
         pods: name -> state.
         warnings: of the cluster, newest last.
+        cause: one of `runner.runs.causes.Cause`; empty when nothing is known.
         verdict: one sentence: why the run stands where it stands.
         remedy: what to change.
+        passing: it may get well by itself.
         updated: seconds since the epoch by the holder's clock.
     """
 
@@ -212,8 +214,10 @@ class Observed(Document):
     conditions: Mapping[str, str] = Field(default_factory=dict)
     pods: Mapping[str, str] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    cause: str = ""
     verdict: str = ""
     remedy: str = ""
+    passing: bool = False
     updated: float | None = None
 
 

@@ -14,7 +14,7 @@ PERMANENT = frozenset({64, 65, 66, 70, 71, 77, 78})
 MAX_IDLE_ATTEMPTS = 3
 """Attempts in a row without a commit after which the next one gives up with 78."""
 
-_CAUSES: Mapping[int, tuple[str, str]] = {
+CAUSES: Mapping[int, tuple[str, str]] = {
     64: ("the spec is wrong", "See the log: runner logs {run}"),
     65: ("a file is not what it should be", "See the log: runner logs {run}"),
     66: ("an input is missing", "See the log: runner logs {run}"),
@@ -29,6 +29,7 @@ _CAUSES: Mapping[int, tuple[str, str]] = {
     78: ("no attempt committed anything", "Look for the reason: runner logs {run}; then: runner retry {run}"),
     137: ("out of host memory, or killed", "Ask for more resources.memory, and submit again."),
 }
+"""Exit code -> what it means and what to do, for an attempt that left no word of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def job_outcome(facts: RunFacts, job: JobFact | None) -> Failure:
     code = said.code if said and (said.code in PERMANENT or seen not in PERMANENT) else seen
     if seen == Fenced.container_code and code not in PERMANENT:
         code = seen  # a fenced process leaves no word of its own
-    cause, remedy = _CAUSES.get(code or 0, ("", "Submit again to continue from the newest checkpoint."))
+    cause, remedy = CAUSES.get(code or 0, ("", "Submit again to continue from the newest checkpoint."))
     reason = job.reason if job else "its Job is gone"
     if said and said.code == code:
         cause, remedy = said.cause or cause, said.remedy or remedy

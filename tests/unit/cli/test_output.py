@@ -28,6 +28,28 @@ def test_status_of_a_failed_run_names_the_cause(cli, desk):
     assert "cause  the loss is NaN at step 3" in text
 
 
+def test_explain_names_cause_and_remedy_in_every_form(cli, desk):
+    command = ["explain", desk.run(code=70), "--store", desk.store]
+    value = json.loads(cli(*command, "-o", "json").out)
+    assert (value["cause"], value["sentence"]) == ("diverged", "the loss is NaN at step 3")
+    assert yaml.safe_load(cli(*command, "-o", "yaml").out) == value
+    assert cli(*command, "-o", "name").out == "diverged\n"
+    ended = cli(*command)
+    assert ended.code == 0
+    for line in ("cause  diverged", "why    the loss is NaN at step 3", "fix    Lower it."):
+        assert line in ended.out.splitlines()
+
+
+def test_explain_of_a_run_that_is_well_asks_for_nothing(cli, desk):
+    text = cli("explain", desk.run(phase="training", step=3, max_steps=12), "--store", desk.store).out
+    assert "cause  running" in text
+    assert "fix" not in text
+
+
+def test_explain_of_no_run_at_all(cli, desk):
+    assert cli("explain", "nothing", "--store", desk.store).code == 2
+
+
 def test_ls_in_every_form(cli, desk):
     run_id = desk.run()
     (value,) = json.loads(cli("ls", "--store", desk.store, "-o", "json").out)
