@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from runner.runs.find import Places, find_run
 from runner.runs.layout import RunLayout
 from runner.runs.remembered import StoreLocation, remembered_stores
-from runner.services.jobs import RunJobs, local_executor
+from runner.services.jobs import RunJobs
+from runner.services.local_jobs import LocalJobs, local_executor
 from runner.services.places import Place
 from runner.spec.frozen import FrozenSpec
 from runner.spec.model import Store
@@ -50,7 +51,7 @@ def open_run(run: str, store: str | None = None) -> OpenRun:
     place = Place(Store(url=location.url, endpoint=location.endpoint, region=location.region), found.store)
     key = RunLayout(found.run_id).spec
     frozen = FrozenSpec.from_bytes(found.store.get(key))
-    jobs = RunJobs(place, found.run_id, frozen.run_digest(), local_executor(place))
+    jobs = LocalJobs(place, found.run_id, frozen.run_digest(), local_executor(place))
     return OpenRun(found.run_id, place, frozen, jobs)
 
 

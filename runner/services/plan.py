@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from runner.services.jobs import job_of
+from runner.services.jobs import local_job
 from runner.services.prepare import PreparedRun
 
 
@@ -11,7 +11,7 @@ def run_plan(prepared: PreparedRun) -> dict[str, Any]:
     """The very values: the spec as it is stored, the datasets, and the first Job with what it may change."""
     frozen = prepared.frozen
     claim = prepared.proposal()
-    job = job_of(claim, prepared.run_id, frozen.run_digest())
+    job = local_job(claim, prepared.run_id, frozen.run_digest())
     return {
         "run_id": prepared.run_id,
         "run_digest": frozen.run_digest(),

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from runner.runs.documents import JobClaim
 from runner.runs.remembered import StoreLocation, remember_store
 from runner.services.follow import Watch
-from runner.services.jobs import RunJobs, local_executor
+from runner.services.jobs import RunJobs
+from runner.services.local_jobs import LocalJobs, local_executor
 from runner.services.places import Place
 from runner.services.prepare import PreparedRun, Progress
 from runner.services.submit import PackagedRun, package
@@ -25,7 +26,7 @@ def start(prepared: PreparedRun, progress: Progress | None = None) -> tuple[Watc
     packaged = package(prepared, progress)
     settings = prepared.place.settings
     remember_store(StoreLocation(url=settings.url, endpoint=settings.endpoint, region=settings.region))
-    jobs = RunJobs(
+    jobs = LocalJobs(
         prepared.place, prepared.run_id, packaged.stored.run_digest(), local_executor(prepared.place)
     )
     return watch(jobs, intent="submit", proposal=_proposal(packaged)), packaged

@@ -5,7 +5,7 @@ import pytest
 from runner.runs.documents import OutputManifest, Success
 from runner.runs.layout import RunLayout
 from runner.services.drawing import Drawing
-from runner.services.jobs import RunJobs
+from runner.services.local_jobs import LocalJobs
 from runner.services.open_run import OpenRun
 from runner.services.places import open_place
 from runner.services.render import Wanted, plan_render, read_lines, save_render
@@ -42,7 +42,7 @@ class Studio:
 
     @property
     def run(self):
-        jobs = RunJobs(self.place, SPEC.run_id(), SPEC.run_digest(), self.painter)
+        jobs = LocalJobs(self.place, SPEC.run_id(), SPEC.run_digest(), self.painter)
         return OpenRun(SPEC.run_id(), self.place, SPEC, jobs)
 
     def plan(self, prompts=PROMPTS, *, size=None, checkpoint=None, shards=1, **samples):
