@@ -1,6 +1,5 @@
 """A run's Jobs as processes of this machine, and those of other machines that share its store."""
 
-import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,12 +8,11 @@ from hashlib import sha256
 from runner.errors import Conflict, NotFound
 from runner.executors.executor import Executor
 from runner.executors.local import LocalExecutor, state_home
-from runner.runs.claims import read_claim
 from runner.runs.documents import JobClaim
 from runner.runs.facts import RunFacts
-from runner.runs.heartbeat import Stillness
-from runner.runs.jobs import JobFact, JobFacts, local_job_fact
+from runner.runs.jobs import JobFact, JobFacts
 from runner.runs.layout import JobKind, RunLayout
+from runner.services.elsewhere import Elsewhere
 from runner.services.jobs import local_job
 from runner.services.places import Place
 
@@ -42,13 +40,15 @@ class LocalJobs:
     run_id: str
     run_digest: str
     executor: Executor
-    _still: Stillness = field(default_factory=Stillness)
-    _first_seen: dict[tuple[JobKind, int], float] = field(default_factory=dict)
+    _elsewhere: Elsewhere = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._elsewhere = Elsewhere(self.place)
 
     def facts(self, facts: RunFacts, wanted: Iterable[tuple[JobKind, int]]) -> JobFacts:
         """Those of the wanted Jobs that exist or are remembered."""
         known = {(job.kind, job.k): job for job in self.executor.jobs(self.run_id)}
-        found = {key: known.get(key) or self._elsewhere(facts, *key) for key in wanted if key[0] != "follow"}
+        found = {key: known.get(key) or self._other(facts, *key) for key in wanted if key[0] != "follow"}
         return {key: fact for key, fact in found.items() if fact is not None}
 
     def create(self, claim: JobClaim) -> None:
@@ -84,26 +84,7 @@ class LocalJobs:
             return ""
         return next((text.strip() for text in reversed(lines) if text.strip()), "")
 
-    def _elsewhere(self, facts: RunFacts, kind: JobKind, k: int) -> JobFact | None:
-        """What the claim and the heartbeat say of a Job that this machine's executor does not know."""
-        layout = RunLayout(self.run_id)
-        claim = facts.documents.get(kind)
-        if claim is None or claim.k != k:
-            try:
-                claim = read_claim(self.place.store, layout, kind, k)
-            except NotFound:
-                return None
-        here = claim.local is not None and claim.local.host == socket.gethostname()
-        if here and not facts.attempts_of(kind, k):
-            return None  # claimed here, not created: whoever comes creates it
-        now = time.monotonic()
-        waited = now - self._first_seen.setdefault((kind, k), now)
-        beat = facts.statuses.get(kind)
-        return local_job_fact(
-            facts,
-            claim,
-            host="",  # its process cannot be seen from here, so its heartbeat tells
-            process_alive=lambda _: False,
-            waited_s=waited,
-            still_s=self._still.seconds(f"{kind}-{k}", beat and beat.beat),
-        )
+    def _other(self, facts: RunFacts, kind: JobKind, k: int) -> JobFact | None:
+        """What the store says of a Job that this machine's executor does not know."""
+        claim = self._elsewhere.claim(facts, kind, k)
+        return self._elsewhere.fact(facts, claim) if claim is not None else None
