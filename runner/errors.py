@@ -14,6 +14,7 @@ They are caught in two places only: `runner.cli` turns them into the CLI's exit 
     ├── InvalidSpec                 7             64
     ├── BadData                     7             65   a photo that is no image, a damaged object
     ├── RunFailed                   1             70
+    │   ├── DeadlineReached         9             70   the cluster's deadline, from max_runtime or max_cost
     │   ├── Diverged                1             70
     │   └── OutOfDeviceMemory       1             71
     ├── DeviceMismatch              7             72
@@ -105,6 +106,12 @@ class BadData(RunnerError):
 
 class RunFailed(RunnerError):
     """The run failed for good."""
+
+
+class DeadlineReached(RunFailed):
+    """The Job ran into its deadline, which `resources.max_runtime` or `resources.max_cost` sets."""
+
+    exit_code = 9
 
 
 class Diverged(RunFailed):

@@ -17,7 +17,7 @@ def explain(run: str, store: str | None, form: str) -> None:
     from runner.services.open_run import open_run
 
     opened = open_run(run, store)
-    found = explained(opened, observer_of(opened))
+    found = explained(opened.jobs, observer_of(opened.jobs))
 
     def text() -> None:
         facts({

@@ -41,14 +41,16 @@ def ls(prefix: str, store: str | None, form: str) -> None:
 def status(run: str, store: str | None, form: str) -> None:
     """Show where RUN stands."""
     from runner.runs.facts import read_facts
-    from runner.services.explain import explain, observer_of
+    from runner.services.explain import ask_jobs, explain, observer_of
     from runner.services.open_run import open_run
     from runner.services.result import read_result
 
     opened = open_run(run, store)
     known = read_facts(opened.place.store, opened.run_id)
-    jobs = opened.jobs.facts(known, tuple(known.claims.items()))
-    why = explain(opened, observer_of(opened))
+    jobs, trouble = ask_jobs(opened.jobs, known)
+    for line in trouble:
+        note(f"warning: {line}")
+    why = explain(opened.jobs, observer_of(opened.jobs))
     result = replace(read_result(opened.place, opened.run_id, jobs), cause=None if why.well else why.sentence)
 
     def text() -> None:

@@ -12,49 +12,81 @@ from runner.cli.output import emit, facts, format_option, note
 from runner.cli.progress import PhaseBars, PhaseLines, progress
 from runner.cli.render import print_render, watch_drawing
 from runner.cli.spec_options import SpecCommand, load, spec_arguments
-from runner.errors import InvalidSpec, RunnerError, Stopped
+from runner.errors import RunnerError, Stopped
 
 if TYPE_CHECKING:
     from runner.services.drawing import RenderResult
     from runner.services.follow import Watch
     from runner.services.prepare import PreparedRun
     from runner.services.result import RunResult
+    from runner.services.start import Started
     from runner.services.submit import PackagedRun
 
 
 @click.command(cls=SpecCommand)
 @spec_arguments
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on in the background.")
-@click.option("--wait", is_flag=True, help="Watch until the end (the default of the local executor).")
+@click.option(
+    "--wait",
+    "--follow",
+    "wait",
+    is_flag=True,
+    help="Watch until the end (the default of the local executor).",
+)
+@click.option(
+    "--no-follower", is_flag=True, help="On a cluster: make no follow Job; this command holds the run."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be stored and started; nothing is.")
+@click.option(
+    "--dry-run-mode",
+    type=click.Choice(("server", "client")),
+    default="server",
+    show_default=True,
+    help="Whether a dry run has the cluster check its objects.",
+)
 @click.option("--timeout", type=float, default=None, metavar="SECONDS", help="Stop watching then (exit 124).")
 @format_option
-def submit(
+def submit(  # noqa: PLR0913 - one per flag
     spec: str | None, overrides: tuple[str, ...], form: str, timeout: float | None,
-    *, detach: bool, wait: bool, dry_run: bool, **flags: Any,
+    *, detach: bool, wait: bool, no_follower: bool, dry_run: bool, dry_run_mode: str, **flags: Any,
 ) -> int | None:  # fmt: skip
     """Start the run of SPEC, or go on with it: the same spec over the same photos is the same run."""
     if detach and wait:
         raise click.UsageError("--detach and --wait contradict each other.")
+    if detach and no_follower:
+        raise click.UsageError("With --no-follower somebody must watch: leave out --detach.")
     loaded = load(spec, overrides, flags)
-    if loaded.spec.executor == "kubernetes":
-        raise InvalidSpec(
-            "executor: kubernetes is not part of this version", "Run it on this machine: --executor local."
-        )
-    from runner.services.plan import run_plan
     from runner.services.prepare import prepare
 
+    on_cluster = loaded.spec.executor == "kubernetes"
+    watched = wait or no_follower if on_cluster else not detach
     with progress() as view, _resumable():
         prepared = prepare(loaded, _reading(view))
         if dry_run:
-            plan = run_plan(prepared)
-            emit(plan, "yaml" if form == "text" else form, lambda: None, prepared.run_id)
+            _print_plan(prepared, form, on_cluster=on_cluster, ask=dry_run_mode == "server")
             return 0
-        result, drawn = _run(prepared, view, timeout, detach=detach)
+        result, drawn = _run(prepared, view, timeout, watched=watched, follower=not no_follower)
     _print(result, drawn, form)
     if drawn:
         drawn.require_all()
     return 0
+
+
+def _print_plan(prepared: "PreparedRun", form: str, *, on_cluster: bool, ask: bool) -> None:
+    from runner.services.plan import cluster_plan, run_plan
+
+    if not on_cluster:
+        emit(run_plan(prepared), "yaml" if form == "text" else form, lambda: None, prepared.run_id)
+        return
+    objects = cluster_plan(prepared, ask=ask)
+    if form == "json":
+        emit({"apiVersion": "v1", "kind": "List", "items": objects}, form, lambda: None)
+    elif form == "name":
+        emit(None, form, lambda: None, "\n".join(one["metadata"]["name"] for one in objects))
+    else:
+        import yaml  # only for this
+
+        click.echo(yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True), nl=False)
 
 
 @contextmanager
@@ -77,26 +109,52 @@ def _reading(view: PhaseBars | PhaseLines) -> Any:
 
 
 def _run(
-    prepared: "PreparedRun", view: PhaseBars | PhaseLines, timeout: float | None, *, detach: bool
+    prepared: "PreparedRun",
+    view: PhaseBars | PhaseLines,
+    timeout: float | None,
+    *,
+    watched: bool,
+    follower: bool,
 ) -> tuple["RunResult", "RenderResult | None"]:
     from runner.services.result import read_result
-    from runner.services.start import detach_holder, start
+    from runner.services.start import start
 
     _say_findings(prepared, view)
-    watch, packaged = start(prepared, _reading(view))
+    started = start(prepared, _reading(view), watched=watched, follower=follower)
+    for warning in started.warnings:
+        view.say(f"warning: {warning}")
     view.say(f"run {prepared.run_id} in {prepared.place.settings.url}")
-    for difference in packaged.differences:
+    for difference in started.packaged.differences:
         view.say(f"the run exists with other {difference}")
     drawn = None
-    if detach:
-        detach_holder(watch)
-        view.say(f"it goes on in the background; watch it: runner wait {prepared.run_id}")
+    if watched:
+        drawn = _watch_to_the_end(started, view, timeout)
     else:
-        began = time.monotonic()
-        watch_run(watch, view, timeout)
-        left_s = None if timeout is None else timeout - (time.monotonic() - began)
-        drawn = _draw_others(packaged, watch, view, left_s)
+        _leave(started, view)
     return read_result(prepared.place, prepared.run_id), drawn
+
+
+def _leave(started: "Started", view: PhaseBars | PhaseLines) -> None:
+    """Return while the run goes on: by its follow Job, or by a process of this machine."""
+    from runner.services.start import detach_holder
+
+    if started.follower:
+        started.begin()
+    else:
+        detach_holder(started)
+    view.say(f"it goes on in the background; watch it: runner wait {started.watch.jobs.run_id}")
+
+
+def _watch_to_the_end(
+    started: "Started", view: PhaseBars | PhaseLines, timeout: float | None
+) -> "RenderResult | None":
+    began = time.monotonic()
+    local = started.proposal.executor == "local"
+    if started.follower:
+        started.begin()
+    watch_run(started.watch, view, timeout, stop=local)
+    left_s = None if timeout is None else timeout - (time.monotonic() - began)
+    return _draw_others(started.packaged, started.watch, view, left_s)
 
 
 def _draw_others(
@@ -136,7 +194,7 @@ def watch_run(
     Raises:
         runner.errors.Stopped: interrupted.
     """
-    from runner.services.follow import Beat, Moved
+    from runner.services.follow import Beat, Moved, Waits
 
     try:
         for event in watch.events(timeout):
@@ -144,6 +202,10 @@ def watch_run(
                 view.update(event.status)
             elif isinstance(event, Moved):
                 view.say(f"{event.state}")
+            elif isinstance(event, Waits):
+                view.say(f"it waits: {event.sentence}. {event.remedy}".rstrip())
+            else:
+                view.say(f"waiting: {event.message}")
     except KeyboardInterrupt as interrupt:
         raise _interrupted(watch, view, stop=stop) from interrupt
 

@@ -9,7 +9,7 @@ from runner.runs.documents import JobClaim
 from runner.runs.facts import RunFacts, read_facts
 from runner.runs.jobs import JobFacts, Jobs
 from runner.runs.layout import JobKind, RunLayout
-from runner.runs.steps import ClaimAndCreate, CreateJob, Intent, Step, StopJob, next_step
+from runner.runs.steps import ClaimAndCreate, CreateJob, Intent, Step, StopJob, next_follower, next_step
 from runner.storage.store import ObjectStore
 
 
@@ -92,6 +92,32 @@ def take_step(
     elif isinstance(step, StopJob) and not step.started:
         jobs.delete(step.kind, step.k)
     return step
+
+
+def take_follower_step(
+    store: ObjectStore,
+    run_id: str,
+    jobs: Jobs,
+    *,
+    proposal: JobClaim | None = None,
+    wall: Callable[[], float] = time,
+) -> None:
+    """Have a follow Job alive for a run that is not over; as safe to repeat as `take_step`.
+
+    Args:
+        store: where the run lives.
+        run_id: the run; a Job of it is claimed.
+        jobs: the executor.
+        proposal: what the Job is built from; None takes the newest claim's.
+        wall: seconds since the epoch.
+    """
+    snapshot = observe(store, run_id, jobs)
+    template = proposal or snapshot.facts.newest_claim
+    step = None if snapshot.facts.success else next_follower(snapshot.facts, snapshot.jobs)
+    if isinstance(step, ClaimAndCreate) and template is not None:
+        _claim_and_create(store, RunLayout(run_id), jobs, step, claim_for(step, template, wall()))
+    elif isinstance(step, CreateJob):
+        jobs.create(read_claim(store, RunLayout(run_id), step.kind, step.k))
 
 
 def _claim_and_create(

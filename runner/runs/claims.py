@@ -47,6 +47,13 @@ def read_claim(store: ObjectStore, layout: RunLayout, kind: JobKind, k: int) -> 
         raise NotFound(message, f"See its Jobs: runner status {layout.run_id}") from error
 
 
+def read_newest_claim(store: ObjectStore, layout: RunLayout) -> JobClaim | None:
+    """The claim made last of a Job that works: the inference Job's when there is one, else the train Job's."""
+    claims = list_claims(store, layout)
+    kind: JobKind = "infer" if "infer" in claims else "train"
+    return read_claim(store, layout, kind, claims[kind]) if kind in claims else None
+
+
 def claim(store: ObjectStore, layout: RunLayout, document: JobClaim) -> bool:
     """Claim a Job; False when another was first, whose claim then counts."""
     return store.put_if_absent(layout.job_claim(document.kind, document.k), document.to_bytes())

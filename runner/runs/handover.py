@@ -23,6 +23,7 @@ from pydantic import Field, TypeAdapter
 from runner.errors import Stopped
 from runner.runs.document import Document, Value
 from runner.runs.documents import ExitRecord, Status
+from runner.runs.layout import JobKind
 
 
 class CheckpointRequest(Value):
@@ -96,7 +97,7 @@ class JobPaper(Document):
     """
 
     run: str
-    kind: Literal["train", "infer", "render"]
+    kind: JobKind
     k: int
     attempt: str
     epoch: int = 0

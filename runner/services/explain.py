@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
 
-from runner.errors import Forbidden, NotFound, StoreUnreachable
+from runner.errors import Forbidden, InvalidSpec, NotFound, RunnerError, StoreUnreachable
 from runner.executors.kubernetes.observation import Observation
 from runner.executors.kubernetes.verdict import verdict
 from runner.runs.causes import WELL, Cause, Verdict, cause_of
@@ -20,7 +20,7 @@ from runner.runs.jobs import JobFact, JobFacts
 from runner.runs.layout import JobKind
 from runner.runs.outcome import PERMANENT, job_outcome
 from runner.runs.states import State, run_state
-from runner.services.open_run import OpenRun
+from runner.services.jobs import RunJobs
 
 Source = Literal["store", "cluster", "holder", "machine"]
 """Who tells: the run's own records, the cluster, what the holder saw of it, this machine's processes."""
@@ -88,7 +88,7 @@ class _Told:
 class _Known:
     """Everything that an explanation may rest on."""
 
-    run: OpenRun
+    run: RunJobs
     facts: RunFacts
     jobs: JobFacts | None
     state: State
@@ -111,17 +111,20 @@ class _Known:
         return self.facts.documents.get(self.facts.kind)
 
 
-def observer_of(run: OpenRun) -> Observer | None:
-    """The run's executor, where it can look at a cluster."""
-    executor: object = run.jobs.executor
+def observer_of(jobs: RunJobs) -> Observer | None:
+    """The run's executor, where it can look at a cluster; None also when there is no way to that cluster from here."""
+    try:
+        executor: object = jobs.executor
+    except (Forbidden, InvalidSpec):
+        return None
     return executor if isinstance(executor, Observer) else None
 
 
-def explain(run: OpenRun, observer: Observer | None = None) -> Explanation:
+def explain(run: RunJobs, observer: Observer | None = None) -> Explanation:
     """Name the cause; nothing is changed.
 
     Args:
-        run: the run.
+        run: the run's Jobs.
         observer: looks at its cluster; None when it has none, or none can be asked.
     """
     known = _look(run, observer)
@@ -140,16 +143,26 @@ def explain(run: OpenRun, observer: Observer | None = None) -> Explanation:
     )
 
 
-def _look(run: OpenRun, observer: Observer | None) -> _Known:
-    facts = read_facts(run.place.store, run.run_id)
-    jobs: JobFacts | None = None
-    observations: Mapping[str, Observation] | None = None
-    trouble: tuple[str, ...] = ()
+def ask_jobs(run: RunJobs, facts: RunFacts) -> tuple[JobFacts | None, tuple[str, ...]]:
+    """What the executor says of the run's Jobs; None, and why in a sentence, when it cannot be asked."""
     try:
-        jobs = run.jobs.facts(facts, tuple(facts.claims.items()))
-        observations = observer.observe(run.run_id) if observer else None
+        return run.facts(facts, tuple(facts.claims.items())), ()
+    except (StoreUnreachable, Forbidden, InvalidSpec, NotFound) as error:
+        return None, (_not_asked(error),)
+
+
+def _not_asked(error: RunnerError) -> str:
+    return f"the cluster could not be asked: {error.message}"
+
+
+def _look(run: RunJobs, observer: Observer | None) -> _Known:
+    facts = read_facts(run.place.store, run.run_id)
+    observations: Mapping[str, Observation] | None = None
+    jobs, trouble = ask_jobs(run, facts)
+    try:
+        observations = observer.observe(run.run_id) if observer and jobs is not None else None
     except (StoreUnreachable, Forbidden) as error:
-        trouble = (f"the cluster could not be asked: {error.message}",)
+        trouble = (_not_asked(error),)
     return _Known(run, facts, jobs, run_state(facts, jobs, now=time.time()), observations, trouble)
 
 
@@ -281,7 +294,7 @@ def _dead(known: _Known, job: JobFact) -> Verdict:
     """A process of this machine that is gone."""
     failure = job_outcome(known.facts, job)
     said = known.facts.last_exit(job.kind, job.k)
-    words = known.run.jobs.last_words(job.kind, job.k) if said is None else ""
+    words = known.run.last_words(job.kind, job.k) if said is None else ""
     code = failure.code
     cause: Cause = "killed" if said is None and code in {None, 137} else cause_of(code or 0, failure.cause)
     evidence = tuple(filter(None, (job.reason, f"its last words: {words}" if words else "")))

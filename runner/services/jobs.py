@@ -25,6 +25,10 @@ class RunJobs(Jobs, Protocol):
         """The run."""
 
     @property
+    def run_digest(self) -> str:
+        """Tells equal names of unequal runs apart."""
+
+    @property
     def executor(self) -> Executor:
         """Creates and ends its Jobs."""
 

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from runner.runs.claims import read_newest_claim
 from runner.runs.find import Places, find_run
 from runner.runs.layout import RunLayout
 from runner.runs.remembered import StoreLocation, remembered_stores
+from runner.services.cluster_jobs import ClusterJobs
+from runner.services.clusters import annotated_store, open_cluster
 from runner.services.jobs import RunJobs
 from runner.services.local_jobs import LocalJobs, local_executor
 from runner.services.places import Place
@@ -21,7 +24,7 @@ class OpenRun:
         run_id: the run.
         place: its store.
         frozen: its stored spec.
-        jobs: its Jobs on this machine.
+        jobs: its Jobs.
     """
 
     run_id: str
@@ -51,11 +54,19 @@ def open_run(run: str, store: str | None = None) -> OpenRun:
     place = Place(Store(url=location.url, endpoint=location.endpoint, region=location.region), found.store)
     key = RunLayout(found.run_id).spec
     frozen = FrozenSpec.from_bytes(found.store.get(key))
-    jobs = LocalJobs(place, found.run_id, frozen.run_digest(), local_executor(place))
-    return OpenRun(found.run_id, place, frozen, jobs)
+    return OpenRun(found.run_id, place, frozen, jobs_of(place, found.run_id, frozen.run_digest()))
+
+
+def jobs_of(place: Place, run_id: str, run_digest: str) -> RunJobs:
+    """The run's Jobs where its newest claim says that they are; no cluster is asked yet."""
+    claim = read_newest_claim(place.store, RunLayout(run_id))
+    if claim is None or claim.kubernetes is None:
+        return LocalJobs(place, run_id, run_digest, local_executor(place))
+    settings = claim.kubernetes
+    return ClusterJobs(place, run_id, run_digest, lambda: open_cluster(settings).executor)
 
 
 def places(store: str | None = None) -> Places:
     """Where runs are looked for."""
     named = StoreLocation(url=normalise_url(store)) if store else None
-    return Places(store=named, remembered=remembered_stores())
+    return Places(store=named, annotations=annotated_store, remembered=remembered_stores())

@@ -3,8 +3,11 @@
 import json
 from typing import Any
 
+from runner.executors.kubernetes.manifest import job_manifest, service_manifest
+from runner.services.cluster_jobs import cluster_job
 from runner.services.jobs import local_job
 from runner.services.prepare import PreparedRun
+from runner.services.start import cluster_of, proposal_of
 
 
 def run_plan(prepared: PreparedRun) -> dict[str, Any]:
@@ -34,3 +37,23 @@ def run_plan(prepared: PreparedRun) -> dict[str, Any]:
             "settings": dict(claim.settings),
         },
     }
+
+
+def cluster_plan(prepared: PreparedRun, *, ask: bool) -> list[dict[str, Any]]:
+    """The very objects that a submit to a cluster would create first: the train Job, its Service, the follow Job.
+
+    Args:
+        prepared: the run.
+        ask: have the cluster check them; otherwise it is not asked at all.
+
+    Raises:
+        runner.errors.InvalidSpec: the cluster refuses one.
+        runner.errors.StoreUnreachable: it does not answer.
+    """
+    cluster = cluster_of(prepared) if ask else None
+    proposal = proposal_of(prepared, cluster)
+    claims = [proposal, proposal.model_copy(update={"kind": "follow"})]
+    jobs = [cluster_job(claim, prepared.run_id, prepared.frozen.run_digest()) for claim in claims]
+    if cluster is not None:
+        return [body for job in jobs for body in cluster.executor.check(job)]
+    return [body for job in jobs for body in (service_manifest(job), job_manifest(job)) if body is not None]

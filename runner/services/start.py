@@ -3,12 +3,21 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from runner.errors import Conflict, InvalidSpec
+from runner.executors.kubernetes.manifest import image_warning
+from runner.runs.advance import take_follower_step
 from runner.runs.documents import JobClaim
+from runner.runs.facts import read_facts
 from runner.runs.remembered import StoreLocation, remember_store
+from runner.services.cluster_jobs import ClusterJobs, cluster_job
+from runner.services.clusters import Cluster, open_cluster
+from runner.services.explain import ask_jobs
 from runner.services.follow import Watch
 from runner.services.jobs import RunJobs
 from runner.services.local_jobs import LocalJobs, local_executor
+from runner.services.open_run import jobs_of
 from runner.services.places import Place
 from runner.services.prepare import PreparedRun, Progress
 from runner.services.submit import PackagedRun, package
@@ -17,24 +26,120 @@ POLL_LOCAL_S = 0.5
 POLL_REMOTE_S = 2.0
 
 
-def start(prepared: PreparedRun, progress: Progress | None = None) -> tuple[Watch, PackagedRun]:
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run whose inputs are stored.
+
+    Attributes:
+        watch: starts what is due, and follows.
+        packaged: what was stored.
+        proposal: what this submit builds Jobs from.
+        follower: a follow Job of the cluster takes the later steps.
+        warnings: what a person should know of its Jobs.
+    """
+
+    watch: Watch
+    packaged: PackagedRun
+    proposal: JobClaim
+    follower: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def begin(self) -> None:
+        """Take the first step, and on a cluster leave a follow Job behind that takes the later ones.
+
+        Raises:
+            runner.errors.RunFailed, runner.errors.Cancelled: as `Watch.events` says.
+        """
+        for _ in self.watch.events():
+            if (
+                self.watch.intent == "hold"
+            ):  # it has taken its step, and does not wait for an old Job any more
+                break
+        if self.follower:
+            jobs = self.watch.jobs
+            take_follower_step(jobs.place.store, jobs.run_id, jobs, proposal=self.proposal)
+
+
+def start(
+    prepared: PreparedRun, progress: Progress | None = None, *, watched: bool = True, follower: bool = True
+) -> Started:
     """Package the run and return the watch that starts what is due.
 
+    On a cluster the Job is checked there before anything is stored.
+
+    Args:
+        prepared: the run.
+        progress: told of phases.
+        watched: the caller stays until the end.
+        follower: a follow Job is wanted, on a cluster; one that watches can do without.
+
     Raises:
-        runner.errors.RunnerError: as `runner.services.submit.package` says.
+        runner.errors.Conflict: the run is alive on another executor.
+        runner.errors.RunnerError: as `runner.services.submit.package` and the cluster say.
     """
+    cluster = cluster_of(prepared)
+    asked = proposal_of(prepared, cluster)
+    warnings: list[str] = []
+    follower = follower and cluster is not None
+    if cluster is not None:
+        follower = follower and _may_follow(cluster, warnings, watched=watched)
+        cluster.executor.check(cluster_job(asked, prepared.run_id, prepared.frozen.run_digest()))
+        warnings += [*filter(None, [image_warning(asked.image or "")]), *cluster.client.warnings]
     packaged = package(prepared, progress)
     settings = prepared.place.settings
     remember_store(StoreLocation(url=settings.url, endpoint=settings.endpoint, region=settings.region))
-    jobs = LocalJobs(
-        prepared.place, prepared.run_id, packaged.stored.run_digest(), local_executor(prepared.place)
-    )
-    return watch(jobs, intent="submit", proposal=_proposal(packaged)), packaged
+    # The stored spec may hold other samples than this submit's own, and it is what the Jobs run.
+    proposal = asked.model_copy(update={"spec_sha256": packaged.spec_sha256})
+    jobs = _jobs(prepared.place, prepared.run_id, packaged.stored.run_digest(), cluster)
+    _check_executor(jobs, proposal)
+    submitted = watch(jobs, intent="submit", proposal=proposal)
+    return Started(submitted, packaged, proposal, follower, tuple(warnings))
 
 
-def _proposal(packaged: PackagedRun) -> JobClaim:
-    """What this submit would build Jobs from; they run the stored spec, which may hold other samples than its own."""
-    return packaged.prepared.proposal().model_copy(update={"spec_sha256": packaged.spec_sha256})
+def _may_follow(cluster: Cluster, warnings: list[str], *, watched: bool) -> bool:
+    """Whether a follow Job can be made; without its account one that watches goes on all the same."""
+    try:
+        cluster.require_follower()
+    except InvalidSpec as error:
+        if not watched:
+            raise
+        warnings.append(f"{error.message}; this command holds the run until its end")
+        return False
+    return True
+
+
+def cluster_of(prepared: PreparedRun) -> Cluster | None:
+    """The cluster that a spec names, logged in; None when it runs on this machine."""
+    spec = prepared.loaded.spec
+    return open_cluster(spec.kubernetes) if spec.executor == "kubernetes" and spec.kubernetes else None
+
+
+def proposal_of(prepared: PreparedRun, cluster: Cluster | None) -> JobClaim:
+    """What a submit would build its Jobs from, with the namespace that the cluster's section came to."""
+    proposal = prepared.proposal()
+    return proposal.model_copy(update={"kubernetes": cluster.settings}) if cluster else proposal
+
+
+def _jobs(place: Place, run_id: str, run_digest: str, cluster: Cluster | None) -> RunJobs:
+    if cluster is None:
+        return LocalJobs(place, run_id, run_digest, local_executor(place))
+    executor = cluster.executor
+    return ClusterJobs(place, run_id, run_digest, lambda: executor)
+
+
+def _check_executor(jobs: RunJobs, proposal: JobClaim) -> None:
+    """A run that is alive somewhere else is neither adopted from here nor started twice."""
+    facts = read_facts(jobs.place.store, jobs.run_id)
+    claim = facts.newest_claim
+    if claim is None or facts.success or claim.executor == proposal.executor:
+        return
+    known, _ = ask_jobs(jobs_of(jobs.place, jobs.run_id, jobs.run_digest), facts)
+    job = (known or {}).get((claim.kind, claim.k))
+    if job is not None and job.alive:
+        message = f"run {jobs.run_id} goes on as {claim.kind} job {claim.k} of executor {claim.executor}"
+        raise Conflict(
+            message, f"Submit it with --executor {claim.executor}, or stop it: runner cancel {jobs.run_id}"
+        )
 
 
 def watch(jobs: RunJobs, *, intent: str = "hold", proposal: JobClaim | None = None) -> Watch:
@@ -48,12 +153,11 @@ def watch(jobs: RunJobs, *, intent: str = "hold", proposal: JobClaim | None = No
     )
 
 
-def detach_holder(started: Watch) -> None:
+def detach_holder(started: Started) -> None:
     """Take the first step here, then leave a process behind that takes the later ones."""
-    for _ in started.events():
-        if started.intent == "hold":  # it has taken its step, and does not wait for an old Job any more
-            break
-    run_in_background(["wait", started.jobs.run_id, *store_options(started.jobs.place)])
+    started.begin()
+    jobs = started.watch.jobs
+    run_in_background(["wait", jobs.run_id, *store_options(jobs.place)])
 
 
 def store_options(place: Place) -> Sequence[str]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from runner.spec import durations
 from runner.spec.fields import Section, setting
 from runner.spec.training import ClassImages, Precision, Sampler, Train
 
@@ -117,8 +118,8 @@ class Resources(Section):
     max_runtime: str = setting(
         "6h",
         "deadline of one Job, as 90m, 6h, 2d",
-        pattern=r"^([0-9]+[smhd])+$",
-        form="a length of time such as 90m, 6h or 1d12h",
+        pattern=durations.PATTERN,
+        form=durations.FORM,
     )
     max_cost: float | None = setting(None, "deadline from a price, in the price table's currency", gt=0)
 

@@ -1,4 +1,4 @@
-"""`python -m runner.supervise {train|infer|render} --run URL --job K --spec-sha256 HEX`: the container's main."""
+"""`python -m runner.supervise {train|infer|render|follow} --run URL --job K --spec-sha256 HEX`: the container's main."""
 
 import signal
 import sys
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from runner.errors import RunnerError
 from runner.runs.documents import ExitRecord
 from runner.supervise.attempt import Programs, attempt, product_program
+from runner.supervise.follow import follow
 from runner.supervise.guard import become_subreaper, kill_descendants
 from runner.supervise.options import TERMINATION_LOG, parse_options
 from runner.supervise.record import write_termination_log
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str], program: Programs = product_program) -> int:
         # As PID 1 there is no default action: without a handler the signal would be lost.
         signal.signal(number, lambda *_: told.set())
     try:
-        return attempt(parse_options(arguments), told, program).code
+        options = parse_options(arguments)
+        return (follow(options, told) if options.kind == "follow" else attempt(options, told, program)).code
     except RunnerError as error:
         record = failed(error)
     finally:

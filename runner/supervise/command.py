@@ -11,7 +11,7 @@ from typing import Literal
 
 from runner.errors import Usage
 
-JobKind = Literal["train", "infer", "render"]
+JobKind = Literal["train", "infer", "render", "follow"]
 
 _DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
 """What a CUDA driver leaves in a container, and under Windows' Linux."""

@@ -95,7 +95,7 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str] = os.envi
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m runner.supervise", description=__doc__, allow_abbrev=False)
-    parser.add_argument("kind", choices=("train", "infer", "render"), help="which program")
+    parser.add_argument("kind", choices=("train", "infer", "render", "follow"), help="which program")
     parser.add_argument("--run", required=True, metavar="URL", help="<store>/runs/<run id>[/renders/<id>]")
     parser.add_argument("--job", required=True, type=int, metavar="K", help="which Job of this kind, from 1")
     parser.add_argument("--spec-sha256", required=True, metavar="HEX", help="digest of spec.json")

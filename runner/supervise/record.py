@@ -3,11 +3,11 @@
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 from runner.errors import RunnerError
 from runner.runs.documents import ExitRecord
 from runner.runs.index import record_state
+from runner.runs.layout import JobKind
 from runner.runs.outcome import PERMANENT
 from runner.supervise.duty import RenderDuty, RunDuty
 from runner.supervise.options import Options
@@ -33,9 +33,9 @@ def record_end(duty: RunDuty | RenderDuty, options: Options, record: ExitRecord,
             record_state(duty.store, options.layout.run_id, state)
 
 
-def end_state(kind: Literal["train", "infer", "render"], code: int, *, cancelled: bool) -> str | None:
+def end_state(kind: JobKind, code: int, *, cancelled: bool) -> str | None:
     """What a Job's end makes of its run; None when somebody else will go on with it."""
-    if kind == "render":
+    if kind not in _RESULT:
         return None
     if code == 0:
         return _RESULT[kind]

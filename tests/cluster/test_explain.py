@@ -110,12 +110,12 @@ def test_a_run_is_explained_while_its_job_waits_and_when_it_is_gone(stage, image
         "wait", "pod", "-l", f"runner/run={run.run_id}", "--for=condition=PodScheduled=False", "--timeout=30s"
     )
     eyes = observer(stage.kube)
-    found = explain(run, eyes)
+    found = explain(run.jobs, eyes)
     assert (found.cause, found.source) == ("unschedulable", "cluster")
     assert "nvidia.com/gpu" in found.sentence
     looked = eyes.observe(run.run_id)
     store.put(layout.observed, observed(found.state, looked, verdict(looked[found.job]), 1.0).to_bytes())
     stage.kube.run("delete", "job", found.job, "--wait=true")
-    later = explain(run, eyes)
+    later = explain(run.jobs, eyes)
     assert (later.cause, later.source) == ("unschedulable", "holder")
-    assert explain(run).sentence == found.sentence
+    assert explain(run.jobs).sentence == found.sentence

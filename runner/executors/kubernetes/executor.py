@@ -1,10 +1,13 @@
 """Jobs as Jobs of a Kubernetes cluster."""
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, get_args
 
 from runner.errors import StoreUnreachable
 from runner.executors.executor import Created, Job, LogLine
+from runner.executors.kubernetes.api_errors import AlreadyExists, Gone, StreamCut
 from runner.executors.kubernetes.client import Client
 from runner.executors.kubernetes.creation import create_job
 from runner.executors.kubernetes.documents import KIND, RUN, Document, K, label, name_of, owned_by, uid_of
@@ -44,6 +47,7 @@ class KubernetesExecutor:
         self._service = service
         self._patience_s = patience_s
         self._version_is_known = False
+        self._seen: dict[str, str] = {}
 
     def create(self, job: Job) -> Created:
         """Create the Job unless one of its name exists, running or ended.
@@ -53,16 +57,34 @@ class KubernetesExecutor:
             runner.errors.NotFound: there is no such namespace.
         """
         body, service = self._manifest(job), self._service(job)
-        if not self._version_is_known:
-            self._client.require_version()
-            self._version_is_known = True
+        self._require_version()
         return create_job(self._client, body, service)
+
+    def check(self, job: Job) -> list[dict[str, Any]]:
+        """Have the cluster check a Job strictly, without creating anything; one that exists passes.
+
+        Returns:
+            what would be sent: the Service, where there is one, and the Job.
+
+        Raises:
+            runner.errors.InvalidSpec: the cluster rejects it, or is too old.
+            runner.errors.NotFound: there is no such namespace.
+        """
+        self._require_version()
+        bodies = {"services": self._service(job), "jobs": self._manifest(job)}
+        asked = {kind: body for kind, body in bodies.items() if body is not None}
+        for kind, body in asked.items():
+            with suppress(AlreadyExists):
+                self._client.create(kind, body, dry_run=True)
+        return list(asked.values())
 
     def jobs(self, run_id: str) -> list[JobFact]:
         """Every Job of a run, by name."""
         mine = f"{RUN}={run_id}"
         # Jobs first: a Job that has ended has no pods to come.
-        jobs = [job for job in self._client.list("jobs", labelSelector=mine)["items"] if _is_ours(job)]
+        found = self._client.list("jobs", labelSelector=mine)
+        self._seen[run_id] = str(found["metadata"]["resourceVersion"])
+        jobs = [job for job in found["items"] if _is_ours(job)]
         pods = self._client.list("pods", labelSelector=mine)["items"] if jobs else []
         now = self._client.now()
         return [job_fact(job, owned_by(pods, job), now=now) for job in sorted(jobs, key=name_of)]
@@ -80,6 +102,20 @@ class KubernetesExecutor:
                 return
             last = fact
             sight = self._next(sight, outage)
+
+    def await_change(self, run_id: str, timeout_s: float) -> None:
+        """Wait until a Job of a run is another than `jobs` last saw, or for `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        with suppress(Gone, StreamCut, StoreUnreachable):
+            for event in self._client.watch(
+                "jobs",
+                self._seen.get(run_id, ""),
+                labelSelector=f"{RUN}={run_id}",
+                timeoutSeconds=max(1, int(timeout_s)),
+            ):
+                if event.get("type") != "BOOKMARK":
+                    return
+        time.sleep(max(0.0, deadline - time.monotonic()))
 
     def logs(
         self, name: str, since: str | None = None, *, follow: bool = False, index: int = 0
@@ -102,6 +138,11 @@ class KubernetesExecutor:
     def observe(self, run_id: str) -> dict[str, Observation]:
         """What the cluster says of each Job of a run, by the Jobs' names."""
         return observations(self._client, run_id)
+
+    def _require_version(self) -> None:
+        if not self._version_is_known:
+            self._client.require_version()
+            self._version_is_known = True
 
     def _look(self, name: str, uid: str | None, outage: Outage) -> Sight | None:
         while True:

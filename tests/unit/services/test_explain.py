@@ -46,7 +46,7 @@ class Case:
                 self.store.delete(info.key)
 
     def explain(self, observer=None):
-        return explain(self.run, observer)
+        return explain(self.run.jobs, observer)
 
     def note(self, name, state="pending"):
         """The holder writes down what it sees."""
@@ -177,7 +177,7 @@ def test_the_notes_say_what_kubectl_would():
 
 
 def local(desk, **what):
-    return explain(open_run(desk.run(**what), str(desk.store)))
+    return explain(open_run(desk.run(**what), str(desk.store)).jobs)
 
 
 def test_a_diverged_local_run(desk):
@@ -190,7 +190,7 @@ def test_a_full_disk_of_this_machine(desk):
     run = open_run(run_id, str(desk.store))
     end = ExitRecord(code=74, cause="/tmp/x cannot be written: no space left on device", remedy="Make room.")
     run.place.store.put(run.layout.attempt("1-train-1-a").exit, end.to_bytes())
-    found = explain(run)
+    found = explain(run.jobs)
     assert (found.cause, found.remedy) == ("scratch", "Make room.")
 
 
@@ -203,7 +203,7 @@ def test_a_dead_process_is_noticed(desk):
     run.jobs.create(claim)  # a real process; it finds its attempt taken and ends at once, or is killed
     run.jobs.stop(0)
     list(run.jobs.executor.watch(run.layout.job_name("train", 1)))
-    found = explain(run)
+    found = explain(run.jobs)
     assert found.source == "machine"
     assert found.cause not in {"running", "starting"}
     assert found.evidence
@@ -214,4 +214,4 @@ def test_a_cancelled_and_a_packaged_run(desk):
 
 
 def test_a_local_executor_cannot_look_at_a_cluster(desk):
-    assert observer_of(open_run(desk.run(), str(desk.store))) is None
+    assert observer_of(open_run(desk.run(), str(desk.store)).jobs) is None

@@ -1,0 +1,107 @@
+"""Which cluster a run means, reached; and the store of a run that only the cluster knows."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from runner.errors import Forbidden, InvalidSpec, NotFound
+from runner.executors.kubernetes.client import Client
+from runner.executors.kubernetes.executor import KubernetesExecutor
+from runner.executors.kubernetes.manifest import job_manifest, service_manifest
+from runner.runs.remembered import StoreLocation
+from runner.services.cluster_jobs import STORE_ENDPOINT, STORE_REGION, STORE_URL
+from runner.spec.model import Kubernetes
+
+_KNOCK_S = 1.5
+"""A cluster that is asked on the off chance must not keep a person waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A namespace of a cluster, reached.
+
+    Attributes:
+        settings: the spec's section with the context and the namespace that it came to.
+        client: speaks with it.
+        executor: runs Jobs there.
+    """
+
+    settings: Kubernetes
+    client: Client
+    executor: KubernetesExecutor
+
+    def require_follower(self) -> None:
+        """The account of follow Jobs exists.
+
+        Raises:
+            runner.errors.InvalidSpec: it does not, so nobody would go on with a run that nobody watches.
+        """
+        name, namespace = self.settings.follow_service_account, self.client.namespace
+        try:
+            self.client.get(f"serviceaccounts/{name}")
+        except NotFound as error:
+            message = (
+                f"namespace {namespace} has no ServiceAccount {name}, so no follow Job can go on with the run"
+            )
+            remedy = (
+                f"Install it: kubectl --namespace {namespace} apply -k k8s/base; or watch the run: --wait"
+            )
+            raise InvalidSpec(message, remedy) from error
+        except Forbidden:  # not everybody may look
+            return
+
+
+def open_cluster(settings: Kubernetes, environ: Mapping[str, str] = os.environ) -> Cluster:
+    """Log in; nothing is asked of the cluster yet.
+
+    Args:
+        settings: of the spec, or of a Job's claim; a claim's context is its submitter's word.
+        environ: for `DREAMBOOTH_CONTEXT` and `DREAMBOOTH_NAMESPACE`, which say where the cluster is from here.
+
+    Raises:
+        runner.errors.Forbidden: there are no credentials.
+        runner.errors.InvalidSpec: there is no such context.
+    """
+    context = environ.get("DREAMBOOTH_CONTEXT") or settings.context
+    client = Client.connect(context, environ.get("DREAMBOOTH_NAMESPACE") or settings.namespace)
+    reached = settings.model_copy(update={"context": client.context, "namespace": client.namespace})
+    return Cluster(reached, client, KubernetesExecutor(client, job_manifest, service_manifest))
+
+
+def annotated_store(run: str, environ: Mapping[str, str] = os.environ) -> StoreLocation | None:
+    """The store that a run's Jobs name, if the kubeconfig's cluster has such Jobs.
+
+    Raises:
+        runner.errors.RunnerError: there is no cluster that can be asked.
+    """
+    if environ.get("DREAMBOOTH_EXECUTOR") == "local":
+        return None
+    client = Client.connect(
+        environ.get("DREAMBOOTH_CONTEXT") or None, environ.get("DREAMBOOTH_NAMESPACE") or None
+    )
+    if not _answers(client.server):
+        return None
+    jobs = client.list("jobs", labelSelector="app.kubernetes.io/managed-by=runner")["items"]
+    named = [
+        job["metadata"]
+        for job in jobs
+        if job["metadata"].get("labels", {}).get("runner/run", "").startswith(run)
+    ]
+    found = [metadata.get("annotations", {}) for metadata in named]
+    values = next((one for one in found if STORE_URL in one), None)
+    if values is None:
+        return None
+    return StoreLocation(
+        url=values[STORE_URL], endpoint=values.get(STORE_ENDPOINT), region=values.get(STORE_REGION)
+    )
+
+
+def _answers(server: str) -> bool:
+    parts = urlsplit(server)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 443), _KNOCK_S).close()
+    except OSError:
+        return False
+    return True
