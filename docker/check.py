@@ -31,7 +31,11 @@ for _ in range(2):
     optimizer.step()
 assert torch.isfinite(model.weight).all() and (model.weight != before).all()
 """
-PROGRAM = "import os; print('rank', os.environ['RANK'], 'of', os.environ['WORLD_SIZE'])"
+PROGRAM = """
+import os
+# One write: two processes share the pipe.
+os.write(1, f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}\\n".encode())
+"""
 
 
 def user() -> str:
