@@ -1,10 +1,20 @@
 # `make` lists the targets. VENV, PYTHON, DEMO and CLUSTER may be set: make demo PYTHON=python3.12
+# docker/README.md has what the images' targets take.
 PYTHON ?= python3.11
 VENV ?= .venv
 DEMO ?= examples/azure-dog.yaml
 CLUSTER ?= dreambooth
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VERSION := $(shell sed -n 's/__version__ = "\(.*\)"/\1/p' runner/__init__.py)
+
+ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell command -v $(engine)),$(engine))))
+BUILD ?= $(ENGINE) build
+LOCK ?= cuda
+BASE ?= $(if $(filter cpu,$(LOCK)),python:3.11-slim-bookworm)
+CLI_BASE ?=
+TRAIN_IMAGE ?= dreambooth-train:$(VERSION)
+CLI_IMAGE ?= dreambooth-cli:$(VERSION)
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,9 +42,10 @@ test: $(STAMP) ## everything that needs neither a cluster nor a GPU
 test-slow: $(STAMP) ## minutes of CPU: full-size configurations, the demo's floors
 	$(BIN)/pytest -m 'slow' $(ARGS)
 
-lint: $(STAMP) ## ruff
+lint: $(STAMP) ## ruff, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint docker/*.Dockerfile
 
 fmt: $(STAMP) ## format the code
 	$(BIN)/ruff format .
@@ -59,6 +70,48 @@ cluster-down: ## remove what cluster-up made
 	@command -v kind >/dev/null || { echo "cluster-down: there is no kind on the PATH, so there is no cluster of it" >&2; exit 1; }
 	kind delete cluster --name $(CLUSTER)
 
+# Both images say what they were built from; indexes are passed on only when they are set.
+IMAGE_ARGS = $(foreach arg,VERSION=$(VERSION) REVISION=$(shell git rev-parse HEAD) \
+	$(foreach index,PIP_INDEX_URL PIP_EXTRA_INDEX_URL,$(if $($(index)),$(index)=$($(index)))),--build-arg $(arg))
+
+images: ## build the images of jobs and of the command line
+	$(BUILD) . -f docker/train.Dockerfile -t $(TRAIN_IMAGE) $(IMAGE_ARGS) --build-arg LOCK=$(LOCK) \
+		$(if $(BASE),--build-arg BASE=$(BASE))
+	$(BUILD) . -f docker/cli.Dockerfile -t $(CLI_IMAGE) $(IMAGE_ARGS) $(if $(CLI_BASE),--build-arg BASE=$(CLI_BASE))
+
+image-test image-waste sbom: export ENGINE := $(ENGINE)
+
+image-test: ## ask each image what it promises
+	docker/engine.sh run $(TRAIN_IMAGE) python - train < docker/check.py
+	docker/engine.sh run $(CLI_IMAGE) python - cli < docker/check.py
+
+image-waste: $(STAMP) ## fail when layers hold what later ones hide
+	@mkdir -p build
+	for image in $(TRAIN_IMAGE) $(CLI_IMAGE); do \
+		rm -f build/image.tar; \
+		docker/engine.sh save $$image build/image.tar \
+		&& CI=true $(BIN)/dive --source docker-archive --ci-config docker/dive.yaml build/image.tar || exit 1; \
+	done
+	rm -f build/image.tar
+
+sbom: ## write each image's bill of materials into dist/
+	@mkdir -p dist
+	docker/engine.sh run $(TRAIN_IMAGE) cat /usr/share/sbom/runner.cdx.json > dist/train.cdx.json
+	docker/engine.sh run $(CLI_IMAGE) cat /usr/share/sbom/runner.cdx.json > dist/cli.cdx.json
+
+# The other locks are held to the versions of cuda.txt. UPGRADE=--upgrade moves everything to the newest versions that fit.
+# uv knows where PyTorch keeps its CPU builds; where pip is told to find them on this machine, uv is told too.
+COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--custom-compile-command 'make lock' $(UPGRADE)
+TORCH_CPU ?= $(or $(foreach place,$(PIP_FIND_LINKS),--find-links $(place)),--torch-backend cpu)
+
+lock: $(STAMP) ## resolve what the images install, with hashes
+	$(COMPILE) pyproject.toml --extra train --extra cuda --output-file docker/lock/cuda.txt
+	$(COMPILE) pyproject.toml --extra train --constraint docker/lock/cuda.txt $(TORCH_CPU) --output-file docker/lock/cpu.txt
+	$(COMPILE) pyproject.toml --constraint docker/lock/cuda.txt --output-file docker/lock/cli.txt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(COMPILE) docker/lock/build.in - --output-file docker/lock/build.txt
+
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
@@ -66,4 +119,5 @@ clean: ## remove what was built; runs and virtual environment stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-slow lint fmt type golden check cluster-up cluster-down wheel clean
+.PHONY: help setup demo test test-slow lint fmt type golden check cluster-up cluster-down images image-test image-waste sbom lock wheel \
+	clean
