@@ -40,7 +40,8 @@ def test_other_training_makes_another_run_of_the_same_dataset_and_model(desk):
 
 def test_jobs_are_held_to_the_stored_spec_though_this_submit_asks_for_other_samples(desk):
     package(prepare(desk.load()))
-    watch, packaged = start(prepare(desk.load("samples.count=7", "train.checkpoint_every=3")))
+    started = start(prepare(desk.load("samples.count=7", "train.checkpoint_every=3")))
+    watch, packaged = started.watch, started.packaged
     stored = packaged.prepared.place.store.get(packaged.prepared.layout.spec)
     assert watch.proposal.spec_sha256 == sha256(stored).hexdigest()
     assert watch.proposal.settings["train.checkpoint_every"] == 3
