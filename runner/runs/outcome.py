@@ -20,7 +20,10 @@ CAUSES: Mapping[int, tuple[str, str]] = {
     66: ("an input is missing", "See the log: runner logs {run}"),
     69: ("the store did not answer", "Submit again to continue."),
     70: ("the training diverged or met a bug", "See the log: runner logs {run}"),
-    71: ("out of GPU memory", "Ask for a bigger GPU with resources.gpu, or lower train.batch_size."),
+    71: (
+        "out of GPU memory",
+        "Set train.optimizer: adamw8bit, train.gradient_checkpointing: true or train.method: lora, or ask for a larger resources.gpu.",
+    ),
     72: ("the device is unhealthy, or not what the run was resolved for", "Submit again to continue."),
     73: ("a newer attempt took over", "Submit again to continue."),
     74: ("reading or writing a local file failed", "Give more resources.scratch, and submit again."),

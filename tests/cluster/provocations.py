@@ -357,7 +357,7 @@ def disturbed(images):
     yield Provocation(
         "preempted",
         "preempted",
-        (),
+        ("higher priority", "now no node fits"),
         job("preempted", use, SLEEPS, container=licence, pod=low),
         passing=True,
         objects=classes,

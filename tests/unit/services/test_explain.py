@@ -1,12 +1,16 @@
 """One cause and one remedy for a run, from whoever can still tell."""
 
+import re
 import socket
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from runner.errors import StoreUnreachable
 from runner.executors.kubernetes.observed import observed, same
 from runner.executors.kubernetes.verdict import verdict
+from runner.runs.causes import Cause
 from runner.runs.documents import AttemptEnv, ExitRecord, JobClaim, LocalProcess, Trained
 from runner.runs.layout import RunLayout
 from runner.services.explain import explain, observer_of
@@ -215,3 +219,16 @@ def test_a_cancelled_and_a_packaged_run(desk):
 
 def test_a_local_executor_cannot_look_at_a_cluster(desk):
     assert observer_of(open_run(desk.run(), str(desk.store)).jobs) is None
+
+
+# The list.
+
+
+def test_the_page_lists_every_cause():
+    page = (Path(__file__).parents[3] / "docs" / "explain.md").read_text("utf-8")
+    listed = {
+        word
+        for row in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+        for word in re.findall(r"`([^`]+)`", row)
+    }
+    assert listed == set(get_args(Cause))

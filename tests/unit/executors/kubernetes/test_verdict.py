@@ -125,6 +125,23 @@ def test_a_mount_that_succeeded_after_trouble_is_past():
     assert verdict(with_event(stuck, "Pulling", 'Pulling image "x"', type_="Normal")).cause == "starting"
 
 
+def test_trouble_and_progress_in_one_second_are_progress():
+    stuck = recorded("store-secret-missing")
+    at = late(stuck)
+    both = with_event(stuck, "FailedMount", "MountVolume.SetUp failed", at=at)
+    both = with_event(both, "Pulling", 'Pulling image "x"', at=at, type_="Normal")
+    assert verdict(both).cause == "starting"
+
+
+def test_a_job_that_has_all_its_pods_is_not_refused():
+    healthy = recorded("running")
+    name = healthy.job["metadata"]["name"]
+    refusal = event(
+        "FailedCreate", "Error creating: exceeded quota", at=late(healthy), about=name, kind="Job"
+    )
+    assert verdict(replace(healthy, events=(*healthy.events, refusal))).cause == "running"
+
+
 def test_trouble_of_an_earlier_pod_does_not_hide_that_its_successor_runs():
     healthy = recorded("running")
     failed = recorded("host-memory").pods[0]
@@ -171,14 +188,19 @@ def test_a_pull_is_given_up_only_when_it_cannot_succeed(said, passing):
     assert (found.cause, found.passing) == ("image", passing)
 
 
-def test_words_in_an_images_name_do_not_count():
+@pytest.mark.parametrize(
+    ("name", "said", "passing"),
+    [
+        ("registry.test/unauthorized-not-found:denied", "something nobody has seen yet", True),
+        ("registry.test/timeout-eof:503", "not found", False),
+    ],
+)
+def test_words_in_an_images_name_do_not_count(name, said, passing):
     broken = recorded("image-missing")
-    image = "registry.test/unauthorized-not-found-404:denied"
-    broken.pods[0]["status"]["containerStatuses"][0]["image"] = image
-    waiting(broken).update(
-        reason="ErrImagePull", message=f'failed to pull "{image}": failed to resolve {image}: i/o timeout'
-    )
-    assert verdict(broken).passing
+    broken.pods[0]["status"]["containerStatuses"][0]["image"] = name
+    told = f'failed to pull "{name}": failed to resolve {name}: {said}'
+    waiting(broken).update(reason="ErrImagePull", message=told)
+    assert verdict(broken).passing is passing
 
 
 def test_an_older_kubelet_hides_the_cause_in_an_event():
