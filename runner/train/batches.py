@@ -94,9 +94,16 @@ class Batches:
 
     def batch(self, step: int, micro: int) -> Batch:
         """The micro-batch of that place, on the CPU."""
+        return self.compose(self._images(step, micro), Draws(self.seed, self.rank, step, micro))
+
+    def images(self, step: int) -> list[list[int]]:
+        """Which images of each set this process takes in that step, over all its micro-batches."""
+        parts = [self._images(step, micro) for micro in range(self.batching.accumulation)]
+        return [[image for part in parts for image in part[number]] for number in range(len(self.sets))]
+
+    def _images(self, step: int, micro: int) -> list[list[int]]:
         first = self.batching.first(step, micro, self.rank)
-        images = [chosen.order.indices(first, self.batching.batch_size) for chosen in self.sets]
-        return self.compose(images, Draws(self.seed, self.rank, step, micro))
+        return [chosen.order.indices(first, self.batching.batch_size) for chosen in self.sets]
 
     def compose(self, images: Sequence[Sequence[int]], draws: Draws) -> Batch:
         """Draw latents, noise and timesteps for those images of each set."""
