@@ -90,6 +90,9 @@ def _launch(module: tuple[str, ...], processes: int, machine: Machine | None, *,
         env = {} if cuda else {"ACCELERATE_USE_CPU": "true"}
     elif not cuda:
         options.append("--cpu")
+    if machine is not None:
+        # Below that, torch tells the loss of a node by its own stack frames; the supervisor tells it in words.
+        env["TORCH_CPP_LOG_LEVEL"] = "ERROR"
     launcher = (sys.executable, "-m", "accelerate.commands.launch", *options)
     return Command((*launcher, *module), env, launched=True)
 

@@ -103,7 +103,7 @@ class Lifeline:
                     self._take(from_line(line))
         except (OSError, ValueError):  # silence, a reset, or a stranger who speaks something else
             pass
-        self._end()
+        self.close()
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Farewell):
