@@ -8,9 +8,6 @@ from runner.runs.outcome import PERMANENT
 from runner.spec.frozen import FrozenSpec
 from runner.supervise.options import Options
 
-PORT = 29400
-"""Where index 0 listens for the other nodes of its Job."""
-
 GO_ON = "Submit again to continue from the newest checkpoint."
 
 
@@ -21,8 +18,8 @@ class Node:
     Attributes:
         index: completion index; 0 leads.
         count: nodes of the Job, at least 2.
-        host: where index 0 is.
-        port: and where it listens.
+        host: where index 0 is, by the name that the others know it by.
+        port: where it listens for them.
     """
 
     index: int
@@ -39,26 +36,23 @@ class Node:
 def node_of(options: Options, spec: FrozenSpec, claim: JobClaim) -> Node | None:
     """This node of a train Job; None when the Job has but one.
 
-    Index 0 has a name of its own, `<job>-0`, in the headless Service that is named as the Job.
-
     Raises:
         runner.errors.InvalidSpec: the Job's pods, its claim and the run's plan do not fit together.
     """
     if options.kind == "render":
         return None
     count = claim.resources.nodes if options.kind == "train" else 1
-    if count > 1 and options.index is None:
-        message = f"resources.nodes is {count}, and nothing says which of them this is"
-        raise InvalidSpec(message, "Several nodes train in an Indexed Job: executor: kubernetes.")
     if (options.index or 0) >= count:
         message = f"this is pod {options.index} of a Job whose claim knows {count}"
         raise InvalidSpec(message, "Set the Job's completions to resources.nodes.")
     if count == 1:
         return None
+    if options.index is None or options.rendezvous is None:
+        message = f"resources.nodes is {count}, and nothing says which of them this is or where they meet"
+        remedy = "Several nodes train in an Indexed Job with DREAMBOOTH_RENDEZVOUS: executor: kubernetes."
+        raise InvalidSpec(message, remedy)
     _require_plan(spec, claim)
-    job = options.layout.job_name("train", options.k)
-    host, port = options.rendezvous or (f"{job}-0.{job}", PORT)
-    return Node(options.index or 0, count, host, port)
+    return Node(options.index, count, *options.rendezvous)
 
 
 def _require_plan(spec: FrozenSpec, claim: JobClaim) -> None:

@@ -33,7 +33,7 @@ class Options:
         scratch: where work directories are made.
         shard: which shard of a render.
         index: completion index of this pod; None outside an Indexed Job.
-        rendezvous: (host, port) where the nodes of the Job meet, when it is not the Job's own Service.
+        rendezvous: (host, port) of index 0, where the nodes of the Job meet; None when it has but one.
         machine: this node among the others, once they have met.
         endpoint: S3 endpoint.
         region: S3 region.
@@ -144,7 +144,7 @@ def _rendezvous(value: str | None) -> tuple[str, int] | None:
     host, _, port = value.rpartition(":")
     if not host or not port.isdigit():
         message = f"DREAMBOOTH_RENDEZVOUS is {value!r}"
-        raise Usage(message, "Give it as HOST:PORT, or leave it out: the Job's Service is the default.")
+        raise Usage(message, "Give it as HOST:PORT: where the pod of index 0 is reached by the others.")
     return host, int(port)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner.errors import DeviceMismatch, Fenced, InvalidSpec, Stopped
+from runner.errors import DeviceMismatch, Fenced, InvalidSpec, Stopped, Usage
 from runner.runs.documents import ExitRecord, FileEntry, JobClaim, ResumeState, Trained
 from runner.runs.facts import read_facts
 from runner.runs.handover import TrainedRequest
@@ -288,14 +288,21 @@ def claim(nodes, gpus=1):
     return JobClaim(kind="train", k=1, created=0.0, resources=Resources(nodes=nodes, gpus=gpus))
 
 
+MEETING = {"DREAMBOOTH_RENDEZVOUS": "job-0.run-job:29400"}
 FOUR = SPEC.model_copy(update={"world_size": 4})
 
 
-def test_the_nodes_meet_at_index_0_of_the_jobs_own_service():
-    node = node_of(options(JOB_COMPLETION_INDEX="1"), FOUR, claim(2, gpus=2))
-    assert (node.index, node.count, node.leads) == (1, 2, False)
-    assert (node.host, node.port) == ("teddy-1a2b3c4d-train-1-0.teddy-1a2b3c4d-train-1", 29400)
-    assert node_of(options(JOB_COMPLETION_INDEX="0"), FOUR, claim(2, gpus=2)).leads
+def test_index_0_leads_and_the_others_find_it_where_the_job_says():
+    node = node_of(options(JOB_COMPLETION_INDEX="1", **MEETING), FOUR, claim(2, gpus=2))
+    assert node == Node(1, 2, "job-0.run-job", 29400)
+    assert not node.leads
+    assert node_of(options(JOB_COMPLETION_INDEX="0", **MEETING), FOUR, claim(2, gpus=2)).leads
+
+
+@pytest.mark.parametrize("value", ["job-0.run-job", ":29400", "job-0:x"])
+def test_a_meeting_point_that_is_none_is_refused(value):
+    with pytest.raises(Usage, match="DREAMBOOTH_RENDEZVOUS"):
+        options(DREAMBOOTH_RENDEZVOUS=value)
 
 
 def test_one_node_needs_no_meeting():
@@ -306,7 +313,13 @@ def test_one_node_needs_no_meeting():
 
 @pytest.mark.parametrize(
     ("environ", "nodes", "gpus"),
-    [({}, 2, 2), ({"JOB_COMPLETION_INDEX": "2"}, 2, 2), ({"JOB_COMPLETION_INDEX": "1"}, 1, 4)],
+    [
+        ({}, 2, 2),
+        (MEETING, 2, 2),
+        ({"JOB_COMPLETION_INDEX": "1"}, 2, 2),
+        ({"JOB_COMPLETION_INDEX": "2", **MEETING}, 2, 2),
+        ({"JOB_COMPLETION_INDEX": "1"}, 1, 4),
+    ],
 )
 def test_pods_that_do_not_fit_the_claim_are_refused(environ, nodes, gpus):
     with pytest.raises(InvalidSpec):
@@ -315,4 +328,4 @@ def test_pods_that_do_not_fit_the_claim_are_refused(environ, nodes, gpus):
 
 def test_other_processes_than_the_plans_are_refused():
     with pytest.raises(InvalidSpec, match="1 × 2"):
-        node_of(options(JOB_COMPLETION_INDEX="0"), FOUR, claim(nodes=2, gpus=1))
+        node_of(options(JOB_COMPLETION_INDEX="0", **MEETING), FOUR, claim(nodes=2, gpus=1))
