@@ -94,14 +94,10 @@ class Batches:
 
     def batch(self, step: int, micro: int) -> Batch:
         """The micro-batch of that place, on the CPU."""
-        return self.compose(self._images(step, micro), Draws(self.seed, self.rank, step, micro))
+        return self.compose(self.images(step, micro), Draws(self.seed, self.rank, step, micro))
 
-    def images(self, step: int) -> list[list[int]]:
-        """Which images of each set this process takes in that step, over all its micro-batches."""
-        parts = [self._images(step, micro) for micro in range(self.batching.accumulation)]
-        return [[image for part in parts for image in part[number]] for number in range(len(self.sets))]
-
-    def _images(self, step: int, micro: int) -> list[list[int]]:
+    def images(self, step: int, micro: int) -> list[list[int]]:
+        """Which images of each set that micro-batch takes."""
         first = self.batching.first(step, micro, self.rank)
         return [chosen.order.indices(first, self.batching.batch_size) for chosen in self.sets]
 

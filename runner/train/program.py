@@ -99,11 +99,11 @@ def fetch_models(job: Job, processes: Processes) -> tuple[Path, Path | None]:
 
 
 def share(processes: Processes, batches: Batches, step: int) -> str:
-    """A line that shows whether the work is shared: which images this process takes in its next step."""
+    """A line that shows whether the work is shared: which images this process begins its next step with."""
     who = f"process {processes.rank + 1} of {processes.world_size}"
-    instance, *prior = (sorted(set(taken)) for taken in batches.images(step))
+    instance, *prior = batches.images(step, 0)
     also = f", class images {prior[0]}" if prior else ""
-    return f"{who} takes photos {instance}{also} at step {step + 1}"
+    return f"{who} begins step {step + 1} with photos {instance}{also}"
 
 
 def facts(job: Job, images: Images) -> dict[str, Any]:

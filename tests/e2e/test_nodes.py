@@ -33,7 +33,7 @@ SPEC = {
 LONG = SPEC | {"max_steps": 100_000, "checkpoint_every": 5}
 """Never reached: something ends it before."""
 
-SHARE = re.compile(r"process (\d) of (\d) takes photos (\[.*?\]), class images (\[.*?\]) at step (\d+)")
+SHARE = re.compile(r"process (\d) of (\d) begins step (\d+) with photos (\[.*?\]), class images (\[.*?\])")
 
 
 def free_port():
@@ -141,10 +141,10 @@ class Nodes:
 
 
 def shares(*logs):
-    """(process, of how many, photos, class images, step) of each line that tells a process's share."""
+    """(process, of how many, step, photos, class images) of each line that tells a process's share."""
     found = [SHARE.fullmatch(line) for log in logs for line in log]
     return [
-        (int(m[1]), int(m[2]), json.loads(m[3]), json.loads(m[4]), int(m[5])) for m in found if m is not None
+        (int(m[1]), int(m[2]), int(m[3]), json.loads(m[4]), json.loads(m[5])) for m in found if m is not None
     ]
 
 
@@ -152,9 +152,9 @@ def assert_work_is_shared(found, step=1):
     first, second = sorted(found)
     assert (first[0], second[0]) == (1, 2)
     assert first[1] == second[1] == 2
-    assert first[4] == second[4] == step
-    assert not set(first[2]) & set(second[2]), "both processes took the same photos"
-    assert not set(first[3]) & set(second[3]), "both processes took the same class images"
+    assert first[2] == second[2] == step
+    assert not set(first[3]) & set(second[3]), "both processes took the same photos"
+    assert not set(first[4]) & set(second[4]), "both processes took the same class images"
 
 
 def kill_tree(pod):

@@ -32,7 +32,11 @@ def main(model: Path, crops: Path, out: Path) -> None:
     gradients = {name: p.grad for name, p in step.trainable.parameters.items()}
     processes.average_(list(gradients.values()))
     save_file(gradients, out / f"{processes.rank}.safetensors")
-    facts = {"world_size": processes.world_size, "images": step.batches.images(0), "loss": found.total.item()}
+    facts = {
+        "world_size": processes.world_size,
+        "images": step.batches.images(0, 0),
+        "loss": found.total.item(),
+    }
     (out / f"{processes.rank}.json").write_text(json.dumps(facts))
     processes.wait()
     leave()
