@@ -173,7 +173,7 @@ def nodes(tmp_path):
     def make(name="run", **settings):
         directory = tmp_path / name
         directory.mkdir()
-        runs.append(Nodes(Scene(directory), SPEC | settings))
+        runs.append(Nodes(Scene(directory, photos=4), SPEC | settings))
         return runs[-1]
 
     yield make
