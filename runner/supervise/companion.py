@@ -75,6 +75,8 @@ class Companion:
 
         A completed index is never started again: it must not complete while the Job may have to begin anew.
         """
+        if record.code == Stopped.container_code and self.loss is not None and self.loss.is_final:
+            return self.loss.outcome
         if record.code != 0:
             return record
         while not self._line.wait(KNOCK_S):

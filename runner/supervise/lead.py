@@ -37,6 +37,7 @@ class Lead:
         self._ready: set[int] = set()
         self._started = False
         self._replaced: int | None = None
+        self._gave_up: Loss | None = None
         self._server: socket.socket | None = None
 
     def gather(
@@ -50,7 +51,7 @@ class Lead:
             waiting: told how many of how many are ready.
 
         Raises:
-            runner.errors.Stopped: a node did not come in time.
+            runner.errors.Stopped: a node did not come in time, or never can.
         """
         self._server = _listen(self._node)
         terms = Terms(attempt=self._attempt, step=step)
@@ -58,6 +59,8 @@ class Lead:
         deadline = time.monotonic() + self._limits.meet_s
         while not self._all_ready():
             go_on()
+            if self._gave_up is not None:
+                raise Stopped(self._gave_up.sentence)
             waiting(1 + len(self._ready), self._node.count)
             if time.monotonic() >= deadline:
                 raise self._late()
@@ -83,8 +86,9 @@ class Lead:
         return loss
 
     def settle(self, record: ExitRecord, told: threading.Event) -> ExitRecord:  # noqa: ARG002  as a companion
-        """The lead's own end is the Job's."""
-        return record
+        """How this node ends: as it did, unless another one never got to the start."""
+        gave_up = self._gave_up
+        return gave_up.outcome if gave_up and record.code == Stopped.container_code else record
 
     def leave(self, record: ExitRecord) -> None:
         """Tell every node how it ended, and hang up."""
@@ -105,7 +109,10 @@ class Lead:
     def _admit(self, server: socket.socket, terms: Terms) -> None:
         with suppress(OSError):  # closed by `leave`
             while True:
-                connection, _ = server.accept()
+                try:
+                    connection, _ = server.accept()
+                except ConnectionAbortedError:
+                    continue  # whoever it was has changed their mind
                 line = Lifeline(connection, self._limits.silence_s)
                 threading.Thread(target=self._hear, args=(line, terms), name="lead", daemon=True).start()
 
@@ -154,9 +161,11 @@ class Lead:
 
     def _all_ready(self) -> bool:
         with self._lock:
-            for index in [i for i, line in self._members.items() if line.lost]:
+            for index, line in [item for item in self._members.items() if item[1].lost]:
                 del self._members[index]
                 self._ready.discard(index)
+                loss = Loss(index, line.farewell)
+                self._gave_up = loss if loss.is_final else self._gave_up
             self._started = len(self._ready) == self._node.count - 1
             return self._started
 

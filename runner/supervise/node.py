@@ -42,6 +42,8 @@ def node_of(options: Options, spec: FrozenSpec, claim: JobClaim) -> Node | None:
     if options.kind == "render":
         return None
     count = claim.resources.nodes if options.kind == "train" else 1
+    if count == 1 and claim.executor == "local":
+        return None  # whoever started it may be a pod of some other Job, with an index of its own
     if (options.index or 0) >= count:
         message = f"this is pod {options.index} of a Job whose claim knows {count}"
         raise InvalidSpec(message, "Set the Job's completions to resources.nodes.")
@@ -86,6 +88,11 @@ class Loss:
             return f"node {self.index} is gone"
         cause = self.record.cause or "it did not say why"
         return f"node {self.index} ended with {self.record.code}: {cause}"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it ends the whole Job: starting together again would not help."""
+        return self.outcome.code != Stopped.container_code
 
     @property
     def outcome(self) -> ExitRecord:

@@ -90,7 +90,7 @@ def _said(ending: Ending, killer: int | None) -> ExitRecord | None:
     if killer is not None:
         return None
     loss = ending.loss
-    if loss is not None and loss.outcome.code != Stopped.container_code:
+    if loss is not None and loss.is_final:
         return loss.outcome
     if loss is not None and not ending.stopped and (record is None or loss.explains):
         return loss.outcome

@@ -215,6 +215,25 @@ def test_silence_is_a_loss(new_job):
     eventually(lambda: job.lead.loss == Loss(1))
 
 
+def test_a_node_that_can_never_be_ready_ends_the_lead_at_once_with_its_cause(new_job):
+    job = new_job()
+    job.companion().leave(ExitRecord(code=77, cause="the store refuses"))
+    error = job.outcome()
+    record = job.lead.settle(ExitRecord(code=error.container_code, cause=error.message), NEVER)
+    assert (record.code, record.cause) == (77, "node 1 ended with 77: the store refuses")
+
+
+@pytest.mark.parametrize(("code", "ends"), [(73, 73), (77, 77), (69, 75)])
+def test_a_companion_that_waits_for_the_start_learns_why_there_is_none(new_job, code, ends):
+    job = new_job(count=3)
+    companion = job.companion()
+    job.lead.leave(ExitRecord(code=code, cause="why"))
+    with pytest.raises(Stopped, match="why") as caught:
+        ready(companion)
+    record = ExitRecord(code=caught.value.container_code)
+    assert companion.settle(record, NEVER).code == ends
+
+
 @pytest.mark.parametrize("code", [71, 70, 65])
 def test_what_would_happen_again_on_one_node_ends_the_job_on_all(started, code):
     lead, companion = started
@@ -285,7 +304,8 @@ def options(kind="train", **environ):
 
 
 def claim(nodes, gpus=1):
-    return JobClaim(kind="train", k=1, created=0.0, resources=Resources(nodes=nodes, gpus=gpus))
+    resources = Resources(nodes=nodes, gpus=gpus)
+    return JobClaim(kind="train", k=1, created=0.0, executor="kubernetes", resources=resources)
 
 
 MEETING = {"DREAMBOOTH_RENDEZVOUS": "job-0.run-job:29400"}
@@ -308,6 +328,8 @@ def test_a_meeting_point_that_is_none_is_refused(value):
 def test_one_node_needs_no_meeting():
     assert node_of(options(JOB_COMPLETION_INDEX="0"), FOUR, claim(1, gpus=4)) is None
     assert node_of(options(), SPEC, claim(1)) is None
+    here = claim(1).model_copy(update={"executor": "local"})
+    assert node_of(options(JOB_COMPLETION_INDEX="3"), SPEC, here) is None
     assert node_of(options("infer", JOB_COMPLETION_INDEX="0"), FOUR, claim(2, gpus=2)) is None
 
 
