@@ -24,7 +24,7 @@ class Limits:
         meet_s: the nodes of a Job wait so long for one another; pulling an image to a fresh node takes minutes.
         silence_s: a node that says nothing for so long is gone.
         lost_s: a program may go on for so long after another node has gone, and so long is the last word of
-            that node waited for.
+            that node waited for; a launcher gives the ranks beside a dead one 30 s.
     """
 
     beat_s: float = 5.0
@@ -37,7 +37,7 @@ class Limits:
     linger_s: float = 60.0
     meet_s: float = 1800.0
     silence_s: float = 30.0
-    lost_s: float = 20.0
+    lost_s: float = 40.0
 
 
 DEFAULT_LIMITS = Limits()

@@ -260,6 +260,7 @@ def test_a_node_comes_back_to_a_run_that_is_trained(nodes):
     assert len(run.attempts()) == 1
 
 
+@pytest.mark.slow
 def test_a_frozen_node_is_gone_too(nodes):
     """A node without power or network closes no connection: only its silence tells."""
     run = nodes(**LONG)

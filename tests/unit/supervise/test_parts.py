@@ -15,7 +15,7 @@ from runner.supervise.logs import LogBook
 from runner.supervise.memory import Memory, container_memory
 from runner.supervise.options import parse_options
 
-LIMITS = Limits(grace_s=100, cancel_s=600, report_s=5, linger_s=60)
+LIMITS = Limits(grace_s=100, cancel_s=600, report_s=5, linger_s=60, lost_s=20)
 
 
 class Clock:
