@@ -40,6 +40,10 @@ class AttemptLayout:
         """How the attempt ended."""
         return f"{self.prefix}exit.json"
 
+    def node(self, index: int, unique: str) -> "AttemptLayout":
+        """The folder of one more node that takes part in the attempt: the same files, and no attempt of its own."""
+        return AttemptLayout(f"{self.prefix}nodes/{index}-{unique}/")
+
 
 @dataclass(frozen=True, slots=True)
 class RenderLayout:

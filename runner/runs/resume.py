@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from runner.errors import BadData, NotFound
+from runner.errors import BadData, NotFound, Stopped
 from runner.runs.documents import ResumeState
 from runner.runs.layout import RunLayout
 from runner.runs.ownership import Ownership, Standing
@@ -67,6 +67,22 @@ def fetch_newest_state(
             continue
         return state
     return None
+
+
+def fetch_state(
+    store: ObjectStore, layout: RunLayout, step: int, directory: Path, progress: Progress | None = None
+) -> None:
+    """Download the resume state of one step, which another node has chosen and found sound.
+
+    Raises:
+        runner.errors.Stopped: it is not there any more, or damaged on its way: the next attempt chooses anew.
+    """
+    key = layout.checkpoint_state(step)
+    try:
+        download(store, ResumeState.from_bytes(store.get(key), key).files, directory, progress)
+    except (BadData, NotFound) as error:
+        message = f"the resume state of step {step} cannot be had: {error.message}"
+        raise Stopped(message, "Submit again to continue from the newest checkpoint.") from error
 
 
 def prune_states(ownership: Ownership) -> Standing:

@@ -165,6 +165,10 @@ def _places(spec: RunSpec) -> Iterator[Finding]:
         yield Finding("error", "store.url", message, "Set store: s3://…, --store or DREAMBOOTH_STORE.")
     if spec.executor == "kubernetes":
         yield from _image(spec)
+    elif spec.resources.nodes > 1:
+        message = f"{spec.resources.nodes} nodes, and this run is for one machine"
+        remedy = "Set resources.gpus to the processes that this machine can run, or executor: kubernetes."
+        yield Finding("error", "resources.nodes", message, remedy)
 
 
 def _image(spec: RunSpec) -> Iterator[Finding]:

@@ -32,8 +32,32 @@ class Command:
     launched: bool = False
 
 
+@dataclass(frozen=True)
+class Machine:
+    """This node among those that train together.
+
+    Attributes:
+        rank: 0 … count - 1; rank 0 is where the processes meet.
+        count: how many there are.
+        address: of rank 0.
+        port: where its processes listen for the others.
+    """
+
+    rank: int
+    count: int
+    address: str
+    port: int
+
+
 def program_command(
-    kind: JobKind, *, run: str, work: Path, processes: int, cuda: bool, shard: int | None = None
+    kind: JobKind,
+    *,
+    run: str,
+    work: Path,
+    processes: int,
+    cuda: bool,
+    shard: int | None = None,
+    machine: Machine | None = None,
 ) -> Command:
     """The command of a job's program.
 
@@ -41,33 +65,44 @@ def program_command(
         kind: which program.
         run: URL of the run, `<store>/runs/<run id>`.
         work: the directory that holds `job.json`, `handover/` and `resume/`.
-        processes: ranks on this machine; only training has several.
+        processes: ranks, over all nodes; only training has several.
         cuda: whether they train on CUDA devices.
         shard: which shard of a render.
+        machine: this node, when training takes several.
     """
     where = ("--run", run, "--work", str(work))
     if kind == "train":
-        return _launch(("-m", "runner.train", *where), processes, cuda=cuda)
+        return _launch(("-m", "runner.train", *where), processes, machine, cuda=cuda)
     mode = "publish" if kind == "infer" else "render"
     shards = () if shard is None else ("--shard", str(shard))
     return Command((sys.executable, "-m", "runner.infer", mode, *where, *shards))
 
 
-def _launch(module: tuple[str, ...], processes: int, *, cuda: bool) -> Command:
+def _launch(module: tuple[str, ...], processes: int, machine: Machine | None, *, cuda: bool) -> Command:
     # The console script may be another environment's. What a personal accelerate configuration would add
     # is stated, so that none is read.
-    options = ["--num_processes", str(processes), "--num_machines", "1"]
+    options = ["--num_processes", str(processes), "--num_machines", str(machine.count if machine else 1)]
     options += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     env: dict[str, str] = {}
     if processes > 1:
-        # A fixed port would keep two runs from sharing a machine.
-        options += ["--multi_gpu", "--main_process_port", "0"]
+        options += ["--multi_gpu", *_meeting(machine)]
         # With --cpu accelerate would start one process, whatever --num_processes says.
         env = {} if cuda else {"ACCELERATE_USE_CPU": "true"}
     elif not cuda:
         options.append("--cpu")
+    if machine is not None:
+        # Below that, torch tells the loss of a node by its own stack frames; the supervisor tells it in words.
+        env["TORCH_CPP_LOG_LEVEL"] = "ERROR"
     launcher = (sys.executable, "-m", "accelerate.commands.launch", *options)
     return Command((*launcher, *module), env, launched=True)
+
+
+def _meeting(machine: Machine | None) -> list[str]:
+    if machine is None:
+        # A fixed port would keep two runs from sharing a machine.
+        return ["--main_process_port", "0"]
+    where = ["--main_process_ip", machine.address, "--main_process_port", str(machine.port)]
+    return ["--machine_rank", str(machine.rank), *where]
 
 
 def has_cuda(environ: Mapping[str, str] = os.environ) -> bool:

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 _HEAD = "Traceback (most recent call last):"
 _PREAMBLE = re.compile(r'  File "<frozen runpy>"|    ')
 _LAUNCHER = re.compile(r'  File ".*[/\\]accelerate[/\\]commands[/\\]launch\.py"')
+_BARRIER = re.compile(r"E\d{4} .*torch/distributed/elastic/agent/server/api\.py:\d+\] ")
+"""An agent's complaint that another node's was faster: each waits for the others at the very end, and the one
+that holds their common store may be the first to leave. All ranks have ended by then."""
 _ONE_RANK = re.compile(r"died with <Signals\.(SIG[A-Z0-9]+): \d+>")  # subprocess.CalledProcessError
 _RANKS = re.compile(r"^\s*exitcode\s*: -(\d+) ", re.MULTILINE)  # torch.distributed ChildFailedError
 
@@ -32,6 +35,8 @@ class LauncherFilter:
 
     def feed(self, line: str) -> Iterator[str]:
         """The lines that may be shown now."""
+        if _BARRIER.match(line):
+            return
         if self._words:
             self._words.append(line)
         elif line == _HEAD or (self._held and _PREAMBLE.match(line)):

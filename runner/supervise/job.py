@@ -10,6 +10,7 @@ from runner.runs.documents import JobClaim
 from runner.spec.frozen import FrozenSpec
 from runner.storage import ObjectStore
 from runner.storage.trees import sha256_bytes
+from runner.supervise.node import Node, node_of
 from runner.supervise.options import Options
 
 
@@ -20,25 +21,25 @@ class Job:
     Attributes:
         spec: the run's, with the claim's settings.
         claim: the Job's own.
+        node: which of its nodes this is; None when it has but one.
     """
 
     spec: FrozenSpec
     claim: JobClaim
+    node: Node | None = None
 
 
 def read_job(store: ObjectStore, options: Options) -> Job:
     """The Job that the command line names.
 
     Raises:
-        runner.errors.InvalidSpec: the stored spec is not the one that was submitted, or cannot be read here.
+        runner.errors.InvalidSpec: the stored spec is not the one that was submitted, or cannot be read here; or the
+            Job's nodes are not those of its claim.
         runner.errors.InputMissing: the run or the claim is not there.
     """
     spec = _read_spec(store, options)
     claim = _read_claim(store, options)
-    if claim.resources.nodes > 1:
-        message = f"resources.nodes is {claim.resources.nodes}, and training runs on one node"
-        raise InvalidSpec(message, "Set resources.nodes to 1, and resources.gpus to what one node has.")
-    return Job(spec.with_settings(claim.settings), claim)
+    return Job(spec.with_settings(claim.settings), claim, node_of(options, spec, claim))
 
 
 def _read_spec(store: ObjectStore, options: Options) -> FrozenSpec:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from runner.errors import Usage
 from runner.runs.layout import RenderLayout, RunLayout
-from runner.supervise.command import JobKind
+from runner.supervise.command import JobKind, Machine
 from runner.supervise.deadlines import DEFAULT_LIMITS, Limits
 
 _RUN_URL = re.compile(r"(?P<store>.+?)/runs/(?P<run>[a-z0-9][a-z0-9-]*)(?:/renders/(?P<render>[^/]+))?/?")
@@ -32,6 +32,9 @@ class Options:
         spec_sha256: digest that the bytes of `spec.json` must have.
         scratch: where work directories are made.
         shard: which shard of a render.
+        index: completion index of this pod; None outside an Indexed Job.
+        rendezvous: (host, port) of index 0, where the nodes of the Job meet; None when it has but one.
+        machine: this node among the others, once they have met.
         endpoint: S3 endpoint.
         region: S3 region.
         secret_dir: mounted credentials of the store.
@@ -50,6 +53,9 @@ class Options:
     endpoint: str | None
     region: str | None
     secret_dir: Path | None
+    index: int | None = None
+    rendezvous: tuple[str, int] | None = None
+    machine: Machine | None = None
     termination_log: Path = TERMINATION_LOG
     limits: Limits = DEFAULT_LIMITS
 
@@ -77,6 +83,7 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str] = os.envi
     """
     given = _parser().parse_args(arguments)
     store, layout, render = _places(given.kind, given.run)
+    index = _index(environ.get("JOB_COMPLETION_INDEX"))
     return Options(
         kind=given.kind,
         store_url=store,
@@ -85,7 +92,9 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str] = os.envi
         k=given.job,
         spec_sha256=given.spec_sha256,
         scratch=given.scratch,
-        shard=given.shard if given.shard is not None else _shard(given.kind, environ),
+        shard=given.shard if given.shard is not None or given.kind != "render" else index or 0,
+        index=index,
+        rendezvous=_rendezvous(environ.get("DREAMBOOTH_RENDEZVOUS")),
         endpoint=environ.get("DREAMBOOTH_STORE_ENDPOINT") or None,
         region=environ.get("DREAMBOOTH_STORE_REGION") or None,
         secret_dir=_path(environ.get("DREAMBOOTH_STORE_SECRET_DIR")),
@@ -122,8 +131,21 @@ def _limits(store: str, environ: Mapping[str, str]) -> Limits:
     return replace(DEFAULT_LIMITS, grace_s=grace_s, beat_s=beat_s)
 
 
-def _shard(kind: str, environ: Mapping[str, str]) -> int | None:
-    return int(environ.get("JOB_COMPLETION_INDEX", "0")) if kind == "render" else None
+def _index(value: str | None) -> int | None:
+    if value and not value.isdigit():
+        message = f"JOB_COMPLETION_INDEX is {value!r}, which is no number"
+        raise Usage(message, "Leave it to Kubernetes: completionMode: Indexed sets it.")
+    return int(value) if value else None
+
+
+def _rendezvous(value: str | None) -> tuple[str, int] | None:
+    if not value:
+        return None
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit():
+        message = f"DREAMBOOTH_RENDEZVOUS is {value!r}"
+        raise Usage(message, "Give it as HOST:PORT: where the pod of index 0 is reached by the others.")
+    return host, int(port)
 
 
 def _path(value: str | None) -> Path | None:

@@ -37,9 +37,9 @@ class Vitals:
         self._handover: Handover | None = None
         self._program: Program | None = None
 
-    def enter(self, phase: str) -> None:
+    def enter(self, phase: str, done: int = 0, total: int | None = None) -> None:
         """What the attempt does itself, while there is no program."""
-        self._last = Status(phase=phase)
+        self._last = Status(phase=phase, step=done, max_steps=total)
 
     def watch(self, handover: Handover, program: Program) -> None:
         """The program has started: from here on its own word counts."""

@@ -9,6 +9,7 @@ from runner.runs.documents import ExitRecord
 from runner.runs.index import record_state
 from runner.runs.layout import JobKind
 from runner.runs.outcome import PERMANENT
+from runner.supervise.companion import CompanionDuty
 from runner.supervise.duty import RenderDuty, RunDuty
 from runner.supervise.options import Options
 
@@ -20,7 +21,9 @@ TERMINATION_BYTES = 4096
 """The kubelet keeps no more of a container's last words."""
 
 
-def record_end(duty: RunDuty | RenderDuty, options: Options, record: ExitRecord, *, cancelled: bool) -> None:
+def record_end(
+    duty: RunDuty | RenderDuty | CompanionDuty, options: Options, record: ExitRecord, *, cancelled: bool
+) -> None:
     """Write exit.json, the run's state and the container's last words.
 
     A store that is down changes nothing any more: the exit code tells too.
@@ -28,6 +31,8 @@ def record_end(duty: RunDuty | RenderDuty, options: Options, record: ExitRecord,
     write_termination_log(options.termination_log, record)
     with suppress(RunnerError):
         duty.store.put(duty.attempt.exit, record.to_bytes())
+        if isinstance(duty, CompanionDuty):
+            return  # the run's state is index 0's to say
         state = end_state(options.kind, record.code, cancelled=cancelled)
         if state is not None:
             record_state(duty.store, options.layout.run_id, state)

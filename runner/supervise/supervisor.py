@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from runner.errors import Fenced, RunnerError
+from runner.errors import Fenced, RunnerError, Stopped
 from runner.runs.documents import ExitRecord
 from runner.runs.handover import Handover, Request
 from runner.runs.patience import Patience
@@ -15,6 +15,7 @@ from runner.supervise.deadlines import DEFAULT_LIMITS, Deadlines, Limits
 from runner.supervise.epitaph import killed_by
 from runner.supervise.logs import LogBook
 from runner.supervise.memory import Memory, container_memory
+from runner.supervise.node import Loss
 from runner.supervise.output import Output
 from runner.supervise.process import Program
 from runner.supervise.pulse import Pulse
@@ -37,6 +38,17 @@ class Duty(Protocol):
         """
 
 
+class Company(Protocol):
+    """The other nodes of the Job, seen from this one."""
+
+    @property
+    def loss(self) -> Loss | None:
+        """A node that is gone."""
+
+    def await_loss(self, timeout_s: float) -> Loss | None:
+        """The program has lost a peer: which node is gone, if one is by then."""
+
+
 class Supervisor:
     """Runs one program for one duty.
 
@@ -48,10 +60,11 @@ class Supervisor:
         pulse: beats already.
         told: set when the attempt is told to stop; a signal handler may set it.
         limits: how long things may take.
+        company: the other nodes; None when there are none.
         memory: reads the container's memory figures.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that an attempt is made of, by keyword where it could be mixed up
         self,
         duty: Duty,
         command: Command,
@@ -61,6 +74,7 @@ class Supervisor:
         pulse: Pulse,
         told: threading.Event,
         limits: Limits = DEFAULT_LIMITS,
+        company: Company | None = None,
         memory: Callable[[], Memory] = container_memory,
     ) -> None:
         self._duty = duty
@@ -73,6 +87,7 @@ class Supervisor:
         self._vitals = pulse.vitals
         self._told = told
         self._limits = limits
+        self._company = company
         self._memory = memory
         self._clocks = Deadlines(limits)
 
@@ -96,7 +111,8 @@ class Supervisor:
     def _wait(self, program: Program, courier: Courier) -> int:
         """The program's exit code; 137 when its time was over."""
         while (status := program.wait(TICK_S)) is None:
-            if self._over(courier, ending=self._has_said_all()):
+            lost = self._company.loss if self._company is not None else None
+            if self._over(courier, ending=self._has_said_all(), lost=lost):
                 return KILLED
             if self._clocks.stopping:
                 # The file reaches a rank that is still starting, the signal one that sleeps.
@@ -114,8 +130,9 @@ class Supervisor:
                 return False
         return courier.failure is None and self._handover.pending() == 0
 
-    def _over(self, courier: Courier, *, ending: bool) -> bool:
-        self._clocks.note(told=self._told.is_set(), failure=self._failure(courier), ending=ending)
+    def _over(self, courier: Courier, *, ending: bool, lost: Loss | None = None) -> bool:
+        told, failure = self._told.is_set(), self._failure(courier)
+        self._clocks.note(told=told, failure=failure, ending=ending, lost=lost.sentence if lost else None)
         self._vitals.cause = self._clocks.cause
         return self._clocks.over()
 
@@ -127,6 +144,15 @@ class Supervisor:
         """Why the attempt must end. Being fenced counts before everything else."""
         known = [error for error in (self._pulse.failure, courier.failure) if error is not None]
         return min(known, key=lambda error: not isinstance(error, Fenced), default=None)
+
+    def _loss(self, record: ExitRecord | None) -> Loss | None:
+        """The node that is gone. A rank notices its peer's end before that peer's supervisor has said why."""
+        if self._company is None:
+            return None
+        left = record is not None and record.code == Stopped.container_code
+        if left and not self._told.is_set() and self._pulse.failure is None:
+            return self._company.await_loss(self._limits.lost_s)
+        return self._company.loss
 
     def _ending(
         self, courier: Courier, status: int, words: str, kills_before: int, *, delivered: bool
@@ -140,6 +166,7 @@ class Supervisor:
             status=status,
             signal=killed_by(words),
             stopped=self._told.is_set(),
+            loss=self._loss(record),
             oom_kills=(memory.oom_kills or 0) - kills_before,
             peak=memory.peak,
             limit=memory.limit,

@@ -5,6 +5,7 @@ from signal import Signals
 
 from runner.errors import RunFailed, RunnerError, Stopped
 from runner.runs.documents import ExitRecord
+from runner.supervise.node import Loss
 
 KILLED = 137
 _SIGNALLED = range(129, 160)
@@ -37,6 +38,7 @@ class Ending:
         status: exit code of the program's command, 128 + n after signal n.
         signal: the signal that killed a rank, by the launcher's words.
         stopped: the supervisor was told to stop.
+        loss: another node of the Job is gone.
         oom_kills: processes that the kernel killed for memory during the attempt.
         peak: the most host memory used, bytes.
         limit: host memory allowed, bytes.
@@ -49,6 +51,7 @@ class Ending:
     status: int = 0
     signal: int | None = None
     stopped: bool = False
+    loss: Loss | None = None
     oom_kills: int = 0
     peak: int | None = None
     limit: int | None = None
@@ -59,16 +62,16 @@ def verdict(ending: Ending) -> ExitRecord:
     """The attempt's exit code with its cause and remedy.
 
     A committed result is a success whatever came after it. Then the supervisor's own reason counts, then the
-    program's record, then how its processes died (first, where the record only tells that a peer is gone).
-    0 without a result does not exist.
+    program's record, then how its processes died (first, where the record only tells that a peer is gone), then
+    what another node says of its own end. 0 without a result does not exist.
     """
     if ending.committed:
         return ExitRecord(code=0)
     if ending.failure is not None:
         return failed(ending.failure)
     killer = _killer(ending)
-    if ending.record is not None and ending.record.code != 0 and not (killer and _only_a_loss(ending.record)):
-        return ending.record
+    if (said := _said(ending, killer)) is not None:
+        return said
     if ending.stopped and not ending.oom_kills:
         return failed(Stopped("told to stop", "Submit again to continue from the newest checkpoint."))
     return _speechless(ending) if killer is None else _killed(killer, ending)
@@ -79,10 +82,28 @@ def failed(error: RunnerError) -> ExitRecord:
     return ExitRecord(code=error.container_code, cause=error.message, remedy=error.remedy)
 
 
+def _said(ending: Ending, killer: int | None) -> ExitRecord | None:
+    """What the program or another node says of the end; None when neither tells more than how a process died."""
+    record = ending.record if ending.record is not None and ending.record.code != 0 else None
+    if record is not None and not _only_a_loss(record):
+        return record
+    if killer is not None:
+        return None
+    loss = ending.loss
+    if loss is not None and loss.is_final:
+        return loss.outcome
+    if loss is not None and not ending.stopped and (record is None or loss.explains):
+        return loss.outcome
+    return record
+
+
 def _killer(ending: Ending) -> int | None:
     """The signal that ended the program, unless it was the supervisor's own."""
     if ending.stopped and not ending.oom_kills:
         return None
+    if ending.loss is not None and not ending.oom_kills:
+        # What was left of the program was told to go, then killed; only the launcher can tell of a death before.
+        return None if ending.signal == Signals.SIGTERM else ending.signal
     return ending.signal or (ending.status - 128 if ending.status in _SIGNALLED else None)
 
 

@@ -94,9 +94,12 @@ class Batches:
 
     def batch(self, step: int, micro: int) -> Batch:
         """The micro-batch of that place, on the CPU."""
+        return self.compose(self.images(step, micro), Draws(self.seed, self.rank, step, micro))
+
+    def images(self, step: int, micro: int) -> list[list[int]]:
+        """Which images of each set that micro-batch takes."""
         first = self.batching.first(step, micro, self.rank)
-        images = [chosen.order.indices(first, self.batching.batch_size) for chosen in self.sets]
-        return self.compose(images, Draws(self.seed, self.rank, step, micro))
+        return [chosen.order.indices(first, self.batching.batch_size) for chosen in self.sets]
 
     def compose(self, images: Sequence[Sequence[int]], draws: Draws) -> Batch:
         """Draw latents, noise and timesteps for those images of each set."""

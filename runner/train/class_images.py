@@ -100,8 +100,10 @@ def ensure_class_images(
         workshop.processes.wait()
         manifest = stored.commit(wanted.options.count)
     assert manifest is not None
-    folder = directory / wanted.digest[:16]
-    download(store, manifest.files, folder)
+    folder, files = directory / wanted.digest[:16], manifest.files
+    if workshop.processes.local_rank == 0:
+        download(store, files, folder)
+    workshop.processes.wait()
     return [
         Picture(f"class image {name}", wanted.prompt, (folder / name,)) for name in sorted(manifest.files)
     ]
@@ -111,7 +113,8 @@ def make_missing(stored: ClassImageSet, wanted: Wanted, workshop: Workshop) -> N
     """Draw this process's share of the missing images and store each as soon as it is there."""
     processes, count = workshop.processes, wanted.options.count
     missing = stored.missing(count)
-    mine = missing[processes.rank :: processes.world_size]
+    # By number, not by place in the list: another process may have listed later, when some were there.
+    mine = [index for index in missing if index % processes.world_size == processes.rank]
     if not mine:
         return
     drawings = [wanted.drawing(index) for index in mine]

@@ -39,10 +39,15 @@ def gather_images(job: Job, processes: Processes, choices: Choices, base: Path, 
         runner.errors.Stopped: told to stop; class images that were made stay in the store.
     """
     concepts, keeps = job.spec.concepts, job.spec.train.prior_preservation
-    instance = [p for c in concepts for p in _packaged(job, c.dataset, c.instance_prompt)]
+    instance = [p for c in concepts for p in _packaged(job, processes, c.dataset, c.instance_prompt)]
     if not keeps:
         return Images(instance, [], [])
-    own = [p for c in concepts if c.class_dataset for p in _packaged(job, c.class_dataset, _class_prompt(c))]
+    own = [
+        p
+        for c in concepts
+        if c.class_dataset
+        for p in _packaged(job, processes, c.class_dataset, _class_prompt(c))
+    ]
     sets = wanted_sets(job.spec, drawing_dtype(choices, processes))
     return Images(instance, [*own, *_class_images(job, processes, sets, base, vae)], sets)
 
@@ -63,9 +68,10 @@ def wanted_sets(spec: FrozenSpec, dtype: str) -> list[Wanted]:
     ]
 
 
-def _packaged(job: Job, digest: str, prompt: str) -> list[Picture]:
+def _packaged(job: Job, processes: Processes, digest: str, prompt: str) -> list[Picture]:
     job.phase("loading")
-    package = load_package(job.store, digest, job.scratch / "datasets" / digest[:16])
+    directory = job.scratch / "datasets" / digest[:16]
+    package = processes.once_per_node(lambda: load_package(job.store, digest, directory))
     return packaged_pictures(package, prompt)
 
 

@@ -11,6 +11,7 @@ from runner.diffusion.models import fetch_model
 from runner.errors import OutOfDeviceMemory
 from runner.runs.handover import Handover, StopFlag, TrainedRequest
 from runner.spec.frozen import ModelRef
+from runner.train.batches import Batches
 from runner.train.checkpoint import Checkpoints
 from runner.train.history import History
 from runner.train.images import Images, gather_images
@@ -70,6 +71,8 @@ def train(job: Job) -> None:
     images = gather_images(job, processes, choices, base, vae)
     prepared = prepare(job, processes, choices, base, vae, images)
     loop = make_loop(job, processes, choices, prepared, facts(job, images))
+    if processes.world_size > 1:
+        print(share(processes, prepared.batches, loop.progress.step), flush=True)  # noqa: T201 - the log
     progress = loop.run()
     if processes.is_main:
         metrics = loop.checkpoints.metrics(progress)
@@ -78,7 +81,7 @@ def train(job: Job) -> None:
 
 
 def fetch_models(job: Job, processes: Processes) -> tuple[Path, Path | None]:
-    """Directories of the base model and of another autoencoder, fetched once for all processes of this node.
+    """Directories of the base model and of another autoencoder, fetched once per node.
 
     A hub model that the store lacks is committed to it by the main process, before the others look.
     """
@@ -90,9 +93,17 @@ def fetch_models(job: Job, processes: Processes) -> tuple[Path, Path | None]:
     if processes.is_main:
         [fetch(ref) for ref in refs]
     processes.wait()
-    base, vae = (fetch(ref) for ref in refs)
+    base, vae = processes.once_per_node(lambda: [fetch(ref) for ref in refs])
     assert base is not None
     return base, vae
+
+
+def share(processes: Processes, batches: Batches, step: int) -> str:
+    """A line that shows whether the work is shared: which images this process begins its next step with."""
+    who = f"process {processes.rank + 1} of {processes.world_size}"
+    instance, *prior = batches.images(step, 0)
+    also = f", class images {prior[0]}" if prior else ""
+    return f"{who} begins step {step + 1} with photos {instance}{also}"
 
 
 def facts(job: Job, images: Images) -> dict[str, Any]:
@@ -115,6 +126,7 @@ def make_loop(
     progress = Restored(0, History(job.spec.train.log_every), [], [])
     if job.paper.resume_step is not None:
         progress = load_state(job.work / "resume", stepper, identity, job.spec.train.log_every)
+    processes.require_same(progress.step, "steps")
     checkpoints = Checkpoints(
         handover=job.handover,
         scratch=job.scratch / "checkpoints",

@@ -64,6 +64,7 @@ def test_two_concepts_cannot_share_an_instance_prompt():
         ({"store": "gs://bucket/x"}, "store.url"),
         ({"store": "s3:///x"}, "store.url"),
         ({"store": "/data/runs", "executor": "kubernetes"}, "store.url"),
+        ({"resources": {"nodes": 2}}, "resources.nodes"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(more, path):
@@ -75,6 +76,11 @@ def test_a_setting_that_has_no_effect_is_warned_about(key):
     severity, path, message = only(findings(more={"train": {key: 10}}))
     assert (severity, path) == ("warning", f"train.{key}")
     assert "no effect" in message
+
+
+def test_several_nodes_are_a_clusters():
+    more = {"store": "s3://a", "executor": "kubernetes", "kubernetes": {"image": "host/runner:1"}}
+    assert findings(more=more | {"resources": {"nodes": 2}}) == ()
 
 
 def test_an_image_without_a_version_is_warned_about():

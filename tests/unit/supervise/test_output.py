@@ -101,6 +101,17 @@ def test_a_ranks_traceback_is_shown_and_the_launchers_is_not():
     assert killed_by(kept.words) == 11
 
 
+def test_an_agent_that_was_left_at_the_very_end_does_not_complain_to_people():
+    head = "E1125 11:39:38.321000 24793 torch/distributed/elastic/agent/server/api.py:1008] "
+    kept = LauncherFilter()
+    lines = [
+        f"{head}Error waiting on exit barrier.",
+        f"{head}Traceback (most recent call last):",
+        "E113 is fine",
+    ]
+    assert [shown for line in lines for shown in kept.feed(line)] == ["E113 is fine"]
+
+
 def test_of_several_ranks_the_first_to_die_names_the_signal():
     words = """
 Failures:

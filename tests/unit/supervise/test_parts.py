@@ -3,18 +3,19 @@
 import io
 import json
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from runner.errors import Cancelled, Fenced, StoreUnreachable, Usage
-from runner.supervise.command import has_cuda, program_command
+from runner.supervise.command import Machine, has_cuda, program_command
 from runner.supervise.deadlines import Deadlines, Limits
 from runner.supervise.logs import LogBook
 from runner.supervise.memory import Memory, container_memory
 from runner.supervise.options import parse_options
 
-LIMITS = Limits(grace_s=100, cancel_s=600, report_s=5, linger_s=60)
+LIMITS = Limits(grace_s=100, cancel_s=600, report_s=5, linger_s=60, lost_s=20)
 
 
 class Clock:
@@ -49,6 +50,8 @@ def seconds_left(*notes):
         ([{"failure": StoreUnreachable("x")}], 95),
         ([{"failure": Cancelled("x")}, {"failure": Fenced("x")}], 0),
         ([{"ending": True}], 60),
+        ([{"lost": "node 1 is gone"}], 20),
+        ([{"told": True}, {"told": True, "lost": "node 1 is gone"}], 20),
         ([{"ending": True}, {"ending": True, "told": True}], 60),
     ],
 )
@@ -133,6 +136,20 @@ def test_how_training_is_launched(processes, cuda, flag, env):
     assert arguments[arguments.index("--num_processes") + 1] == str(processes)
     assert arguments[-6:] == ["-m", "runner.train", "--run", "/s/runs/a", "--work", "/w"]
     assert variables == env
+
+
+def test_how_training_is_launched_on_one_of_several_nodes():
+    machine = Machine(rank=1, count=2, address="10.1.2.3", port=4567)
+    command = program_command(
+        "train", run="/s/runs/a", work=Path("/w"), processes=8, cuda=False, machine=machine
+    )
+    flags = dict(pairwise(command.arguments))
+    assert flags["--num_processes"] == "8"  # over all nodes: accelerate divides
+    assert flags["--num_machines"] == "2"
+    assert flags["--machine_rank"] == "1"
+    assert (flags["--main_process_ip"], flags["--main_process_port"]) == ("10.1.2.3", "4567")
+    assert "--multi_gpu" in command.arguments
+    assert command.env["ACCELERATE_USE_CPU"] == "true"
 
 
 def test_a_machine_without_a_driver_has_no_cuda():

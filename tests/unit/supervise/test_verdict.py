@@ -4,6 +4,7 @@ import pytest
 
 from runner.errors import Cancelled, Fenced, NoProgress, StoreUnreachable
 from runner.runs.documents import ExitRecord
+from runner.supervise.node import Loss
 from runner.supervise.record import end_state
 from runner.supervise.verdict import Ending, verdict
 
@@ -37,6 +38,18 @@ GIB = 2**30
         (Ending(committed=False, status=1, signal=9, stopped=True, oom_kills=1), 137),
         (Ending(committed=False, status=143), 143),
         (Ending(committed=False, status=1), 70),
+        # Another node is gone: its end is the cause, unless this one has a better reason.
+        (Ending(committed=True, loss=Loss(1)), 0),
+        (Ending(committed=False, status=1, loss=Loss(1)), 75),
+        (Ending(committed=False, status=137, loss=Loss(1)), 75),
+        (Ending(committed=False, status=1, signal=15, loss=Loss(1)), 75),
+        (Ending(committed=False, status=1, signal=9, loss=Loss(1)), 137),
+        (Ending(committed=False, status=137, oom_kills=1, loss=Loss(1)), 137),
+        (Ending(committed=False, record=ExitRecord(code=70), loss=Loss(1)), 70),
+        (Ending(committed=False, record=ExitRecord(code=75), loss=Loss(1, ExitRecord(code=71))), 71),
+        (Ending(committed=False, record=ExitRecord(code=75), loss=Loss(1, ExitRecord(code=137))), 75),
+        (Ending(committed=False, failure=Fenced("x"), loss=Loss(1)), 73),
+        (Ending(committed=False, stopped=True, status=137, loss=Loss(1)), 75),
     ],
 )
 def test_the_exit_code(ending, code):
