@@ -13,7 +13,7 @@ from runner.cli.output import emit, facts, format_option
 def explain(run: str, store: str | None, form: str) -> None:
     """Say why RUN stands where it stands, and what to change."""
     from runner.services.explain import explain as explained
-    from runner.services.explain import observer_of
+    from runner.services.known import observer_of
     from runner.services.open_run import open_run
 
     opened = open_run(run, store)

@@ -41,7 +41,8 @@ def ls(prefix: str, store: str | None, form: str) -> None:
 def status(run: str, store: str | None, form: str) -> None:
     """Show where RUN stands."""
     from runner.runs.facts import read_facts
-    from runner.services.explain import ask_jobs, explain, observer_of
+    from runner.services.explain import explain
+    from runner.services.known import ask_jobs, observer_of
     from runner.services.open_run import open_run
     from runner.services.result import read_result
 

@@ -5,40 +5,25 @@ could be seen, then what heartbeats and this machine's processes show. So there 
 forgotten the Job, and when it cannot be asked.
 """
 
-import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
+from typing import Any, Literal, cast, get_args
 
-from runner.errors import Forbidden, InvalidSpec, NotFound, RunnerError, StoreUnreachable
+from runner.errors import NotFound
 from runner.executors.kubernetes.observation import Observation
 from runner.executors.kubernetes.verdict import verdict
 from runner.runs.causes import WELL, Cause, Verdict, cause_of
 from runner.runs.documents import AttemptEnv, ExitRecord, JobClaim, Observed
-from runner.runs.facts import RunFacts, read_facts
-from runner.runs.jobs import JobFact, JobFacts
-from runner.runs.layout import JobKind
+from runner.runs.jobs import JobFact
 from runner.runs.outcome import PERMANENT, job_outcome
-from runner.runs.states import State, run_state
+from runner.runs.states import State
 from runner.services.jobs import RunJobs
+from runner.services.known import Known, Observer, look
 
 Source = Literal["store", "cluster", "holder", "machine"]
 """Who tells: the run's own records, the cluster, what the holder saw of it, this machine's processes."""
 
 _STOPPED = frozenset({73, 75})
 """Exit codes of attempts that only say that they were told to go: who told them knows more."""
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """Can look at a cluster."""
-
-    def observe(self, run_id: str) -> Mapping[str, Observation]:
-        """What the cluster says of each Job of a run, by name.
-
-        Raises:
-            runner.errors.StoreUnreachable, runner.errors.Forbidden: it cannot be asked.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,42 +69,6 @@ class _Told:
     job: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Everything that an explanation may rest on."""
-
-    run: RunJobs
-    facts: RunFacts
-    jobs: JobFacts | None
-    state: State
-    observations: Mapping[str, Observation] | None
-    trouble: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> JobKind:
-        return self.facts.kind
-
-    def job_name(self, kind: JobKind, k: int) -> str:
-        return self.facts.layout.job_name(kind, k)
-
-    @property
-    def job(self) -> JobFact | None:
-        return (self.jobs or {}).get((self.facts.kind, self.facts.k))
-
-    @property
-    def claim(self) -> JobClaim | None:
-        return self.facts.documents.get(self.facts.kind)
-
-
-def observer_of(jobs: RunJobs) -> Observer | None:
-    """The run's executor, where it can look at a cluster; None also when there is no way to that cluster from here."""
-    try:
-        executor: object = jobs.executor
-    except (Forbidden, InvalidSpec):
-        return None
-    return executor if isinstance(executor, Observer) else None
-
-
 def explain(run: RunJobs, observer: Observer | None = None) -> Explanation:
     """Name the cause; nothing is changed.
 
@@ -127,7 +76,7 @@ def explain(run: RunJobs, observer: Observer | None = None) -> Explanation:
         run: the run's Jobs.
         observer: looks at its cluster; None when it has none, or none can be asked.
     """
-    known = _look(run, observer)
+    known = look(run, observer)
     told = _told(known)
     found = told.verdict
     return Explanation(
@@ -143,30 +92,7 @@ def explain(run: RunJobs, observer: Observer | None = None) -> Explanation:
     )
 
 
-def ask_jobs(run: RunJobs, facts: RunFacts) -> tuple[JobFacts | None, tuple[str, ...]]:
-    """What the executor says of the run's Jobs; None, and why in a sentence, when it cannot be asked."""
-    try:
-        return run.facts(facts, tuple(facts.claims.items())), ()
-    except (StoreUnreachable, Forbidden, InvalidSpec, NotFound) as error:
-        return None, (_not_asked(error),)
-
-
-def _not_asked(error: RunnerError) -> str:
-    return f"the cluster could not be asked: {error.message}"
-
-
-def _look(run: RunJobs, observer: Observer | None) -> _Known:
-    facts = read_facts(run.place.store, run.run_id)
-    observations: Mapping[str, Observation] | None = None
-    jobs, trouble = ask_jobs(run, facts)
-    try:
-        observations = observer.observe(run.run_id) if observer and jobs is not None else None
-    except (StoreUnreachable, Forbidden) as error:
-        trouble = (_not_asked(error),)
-    return _Known(run, facts, jobs, run_state(facts, jobs, now=time.time()), observations, trouble)
-
-
-def _told(known: _Known) -> _Told:
+def _told(known: Known) -> _Told:
     if known.facts.success:
         return _Told(Verdict("complete", "the run has succeeded"), "store")
     if known.facts.newest_claim is None:
@@ -180,7 +106,7 @@ def _told(known: _Known) -> _Told:
     return _unclaimed(known) if known.claim is None else _of_job(known, known.claim)
 
 
-def _unclaimed(known: _Known) -> _Told:
+def _unclaimed(known: Known) -> _Told:
     """Training is over and nobody has claimed the inference Job: the follow Job would, if it ran."""
     k = known.facts.claims.get("follow", 0)
     name = known.job_name("follow", k)
@@ -194,7 +120,7 @@ def _unclaimed(known: _Known) -> _Told:
     )
 
 
-def _of_job(known: _Known, claim: JobClaim) -> _Told:
+def _of_job(known: Known, claim: JobClaim) -> _Told:
     name = known.job_name(claim.kind, claim.k)
     said = known.facts.last_exit(claim.kind, claim.k)
     if said is not None and said.code in PERMANENT:
@@ -211,21 +137,21 @@ def _of_job(known: _Known, claim: JobClaim) -> _Told:
     return _by_process(known, name)
 
 
-def _seen(known: _Known, name: str) -> Verdict | None:
+def _seen(known: Known, name: str) -> Verdict | None:
     """The cluster's word; None when it could not be asked."""
     if known.observations is None:
         return None
     return verdict(known.observations.get(name, Observation(job=None)))
 
 
-def _by_record(said: ExitRecord, known: _Known) -> Verdict:
+def _by_record(said: ExitRecord, known: Known) -> Verdict:
     """The attempt's own word; what it leaves open, its exit code tells."""
     failure = job_outcome(known.facts, known.job)
     detail = (f"exit code {said.code}", *said.detail.strip().splitlines()[-1:])
     return Verdict(cause_of(said.code, said.cause), failure.cause, failure.remedy, evidence=detail)
 
 
-def _with_words(seen: Verdict, said: ExitRecord | None, known: _Known) -> Verdict:
+def _with_words(seen: Verdict, said: ExitRecord | None, known: Known) -> Verdict:
     """The cluster's verdict with what only the run knows: the attempt's last words, and its memory."""
     if seen.cause == "running":
         return replace(seen, sentence=_doing(known) or seen.sentence)
@@ -236,7 +162,7 @@ def _with_words(seen: Verdict, said: ExitRecord | None, known: _Known) -> Verdic
     return seen
 
 
-def _last_memory(known: _Known) -> str:
+def _last_memory(known: Known) -> str:
     """Host memory by the last heartbeat; empty where that counts the device's."""
     status, attempts = (
         known.facts.statuses.get(known.kind),
@@ -252,7 +178,7 @@ def _last_memory(known: _Known) -> str:
     return "" if env.devices else f"{status.memory_bytes / 2**30:.1f} GiB"
 
 
-def _noted(known: _Known, name: str) -> Verdict | None:
+def _noted(known: Known, name: str) -> Verdict | None:
     """What the holder saw of this very Job; what was well then tells nothing now."""
     key = known.facts.layout.observed
     try:
@@ -265,7 +191,7 @@ def _noted(known: _Known, name: str) -> Verdict | None:
     return Verdict(cause, noted.verdict, noted.remedy, noted.passing, noted.warnings[-3:])
 
 
-def _by_process(known: _Known, name: str) -> _Told:
+def _by_process(known: Known, name: str) -> _Told:
     """What this machine's processes, or heartbeats from another, show."""
     job, facts = known.job, known.facts
     if job is not None and not job.alive:
@@ -281,7 +207,7 @@ def _by_process(known: _Known, name: str) -> _Told:
     return _Told(Verdict("starting", "its Job was asked for and has not begun", passing=True), "store", name)
 
 
-def _doing(known: _Known) -> str:
+def _doing(known: Known) -> str:
     """What the newest heartbeat says; empty without one."""
     status = known.facts.statuses.get(known.kind)
     if status is None:
@@ -290,7 +216,7 @@ def _doing(known: _Known) -> str:
     return ": ".join(filter(None, (f"it runs ({status.phase}{count})", status.cause)))
 
 
-def _dead(known: _Known, job: JobFact) -> Verdict:
+def _dead(known: Known, job: JobFact) -> Verdict:
     """A process of this machine that is gone."""
     failure = job_outcome(known.facts, job)
     said = known.facts.last_exit(job.kind, job.k)

@@ -12,8 +12,9 @@ from runner.runs.index import record_state
 from runner.runs.layout import JobKind
 from runner.runs.states import State, run_state
 from runner.runs.steps import Done, Failed, Intent, Step, WaitForOld, WasCancelled
-from runner.services.explain import explain, observer_of
+from runner.services.explain import explain
 from runner.services.jobs import RunJobs
+from runner.services.known import observer_of
 from runner.services.witness import Witness
 
 OVER: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})

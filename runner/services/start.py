@@ -13,9 +13,9 @@ from runner.runs.facts import read_facts
 from runner.runs.remembered import StoreLocation, remember_store
 from runner.services.cluster_jobs import ClusterJobs, cluster_job
 from runner.services.clusters import Cluster, open_cluster
-from runner.services.explain import ask_jobs
 from runner.services.follow import Watch
 from runner.services.jobs import RunJobs
+from runner.services.known import ask_jobs
 from runner.services.local_jobs import LocalJobs, local_executor
 from runner.services.open_run import jobs_of
 from runner.services.places import Place

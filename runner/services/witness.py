@@ -11,7 +11,7 @@ from runner.runs.causes import WELL, Verdict
 from runner.runs.documents import Observed
 from runner.runs.facts import RunFacts
 from runner.runs.states import State
-from runner.services.explain import Observer
+from runner.services.known import Observer
 
 UNWELL_S = 5.0
 WELL_S = 30.0

@@ -13,7 +13,8 @@ from runner.executors.kubernetes.verdict import verdict
 from runner.runs.causes import Cause
 from runner.runs.documents import AttemptEnv, ExitRecord, JobClaim, LocalProcess, Trained
 from runner.runs.layout import RunLayout
-from runner.services.explain import explain, observer_of
+from runner.services.explain import explain
+from runner.services.known import observer_of
 from runner.services.open_run import open_run
 from tests.corpus import read
 
