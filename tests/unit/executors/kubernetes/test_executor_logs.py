@@ -17,7 +17,7 @@ START = int(NOW) * SECOND
 
 @pytest.fixture
 def executor(client):
-    return KubernetesExecutor(client, lambda _job: {}, patience_s=10)
+    return KubernetesExecutor(client, patience_s=10)
 
 
 class Stage:
