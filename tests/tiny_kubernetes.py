@@ -29,6 +29,7 @@ class Tape:
         lines: time (nanoseconds since the epoch) and text; the last may stand without its newline.
         over: nothing more comes.
         cuts: after how many bytes each of the next connections breaks.
+        gentle: it does not break there but ends, as by a server that shuts down in good order.
         foreign: what the node itself answers instead, such as an error in plain text.
     """
 
@@ -36,6 +37,7 @@ class Tape:
     over: bool = False
     newline: bool = True
     cuts: list[int] = field(default_factory=list)
+    gentle: bool = False
     foreign: str = ""
 
 
@@ -316,6 +318,9 @@ class _Handler(BaseHTTPRequestHandler):
                 data = f"{nano_stamp(told)} {text}" + ("" if last else "\n")
                 if left is not None and len(data.encode()) >= left:
                     self._chunk(data.encode()[:left])
+                    if tape.gentle:
+                        self._end_stream()
+                        return
                     self._cut()
                 left = None if left is None else left - len(data.encode())
                 self._chunk(data)

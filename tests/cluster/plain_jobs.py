@@ -8,6 +8,7 @@ import pytest
 
 from runner.errors import NotFound
 from runner.executors.kubernetes.client import Client
+from runner.executors.kubernetes.executor import KubernetesExecutor
 
 KUBECONFIG = os.environ.get("RUNNER_TEST_KUBECONFIG")
 IMAGE = os.environ.get("RUNNER_TEST_IMAGE")
@@ -68,6 +69,11 @@ def plain_job(job, grace_s=600):
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
+
+
+def plain_executor(client, manifest=plain_job):
+    """Runs such jobs; their pods need not find each other."""
+    return KubernetesExecutor(client, manifest, lambda _job: None)
 
 
 @contextmanager

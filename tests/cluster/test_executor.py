@@ -14,11 +14,12 @@ import pytest
 import yaml
 
 from runner.errors import Forbidden, InvalidSpec, NotFound, RunnerError
-from runner.executors.executor import Job
+from runner.executors.executor import Job, Placement
 from runner.executors.kubernetes.api_errors import QuotaExceeded
 from runner.executors.kubernetes.client import Client
 from runner.executors.kubernetes.executor import KubernetesExecutor
-from tests.cluster.plain_jobs import KUBECONFIG, need_image, own_namespace, plain_job
+from runner.spec.model import Kubernetes, Resources
+from tests.cluster.plain_jobs import IMAGE, KUBECONFIG, need_image, own_namespace, plain_executor, plain_job
 from tests.contract.executors import FINISHES, ExecutorContract, ended
 
 pytestmark = pytest.mark.cluster
@@ -39,7 +40,7 @@ def client(namespace):
 
 @pytest.fixture
 def again(namespace):
-    return lambda: KubernetesExecutor(Client.connect(namespace=namespace), plain_job)
+    return lambda: plain_executor(Client.connect(namespace=namespace))
 
 
 @pytest.fixture
@@ -169,7 +170,7 @@ def test_a_suspended_job_is_queued(client):
         return {**body, "spec": {**body["spec"], "suspend": True}}
 
     job = task("queued", "pass")
-    executor = KubernetesExecutor(client, suspended)
+    executor = plain_executor(client, suspended)
     executor.create(job)
     (fact,) = executor.jobs(job.run_id)
     assert (fact.phase, fact.alive) == ("queued", True)
@@ -184,7 +185,7 @@ def test_what_is_observed_of_a_job_that_no_node_can_take(client):
         return body
 
     job = task("greedy", "pass")
-    executor = KubernetesExecutor(client, greedy)
+    executor = plain_executor(client, greedy)
     executor.create(job)
     while not any(
         event["reason"] == "FailedScheduling" for event in executor.observe(job.run_id)[job.name].events
@@ -194,6 +195,21 @@ def test_what_is_observed_of_a_job_that_no_node_can_take(client):
     assert seen.job["metadata"]["name"] == job.name
     assert seen.pods[0]["status"]["phase"] == "Pending"
     executor.delete(job.name)
+
+
+def test_the_products_own_job_of_two_nodes_owns_its_service(client):
+    """Nothing is left of it: the cluster collects the Service with its Job."""
+    placement = Placement(IMAGE, Resources(nodes=2), Kubernetes(), pods=2, parallel=2)
+    job = replace(task("nodes", "pass"), placement=placement)
+    executor = KubernetesExecutor(client)
+    assert executor.create(job) == "created"
+    (found,) = client.list("services", labelSelector=f"runner/run={job.run_id}")["items"]
+    client.delete(f"services/{found['metadata']['name']}", propagation="Background")
+    assert executor.create(job) == "adopted"
+    assert len(client.list("services", labelSelector=f"runner/run={job.run_id}")["items"]) == 1
+    executor.delete(job.name)
+    while client.list("services", labelSelector=f"runner/run={job.run_id}")["items"]:
+        time.sleep(0.2)
 
 
 class TestControlPlane:
@@ -271,7 +287,7 @@ class TestRights:
         config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        return KubernetesExecutor(Client.connect(namespace=namespace), plain_job)
+        return plain_executor(Client.connect(namespace=namespace))
 
     def everything(self, executor):
         job = task(f"rights{uuid.uuid4().hex[:6]}", "print('done')")
@@ -318,7 +334,7 @@ class TestRights:
         assert "not-a-token" not in str(caught.value)
 
     def test_a_missing_namespace_is_named(self):
-        executor = KubernetesExecutor(Client.connect(namespace="no-such-namespace"), plain_job)
+        executor = plain_executor(Client.connect(namespace="no-such-namespace"))
         with pytest.raises(NotFound, match=r"(?s)no namespace no-such-namespace.*kubectl create namespace"):
             executor.create(task("nowhere", "pass"))
 
@@ -339,7 +355,7 @@ class TestRights:
             return {**body, "spec": {**body["spec"], "backofLimit": 3}}
 
         with pytest.raises(InvalidSpec, match=r'unknown field "spec.backofLimit"'):
-            KubernetesExecutor(client, wrong).create(task("typo", "pass"))
+            plain_executor(client, wrong).create(task("typo", "pass"))
 
     def test_pods_that_the_namespace_will_refuse_are_warned_of(self, client):
         def privileged(job):
@@ -348,7 +364,7 @@ class TestRights:
             return body
 
         job = task("host", "pass")
-        executor = KubernetesExecutor(client, privileged)
+        executor = plain_executor(client, privileged)
         executor.create(job)
         assert any("hostPID" in warning for warning in client.warnings)
         executor.delete(job.name)

@@ -13,6 +13,7 @@ from runner.executors.kubernetes.creation import create_job
 from runner.executors.kubernetes.documents import KIND, RUN, Document, K, label, name_of, owned_by, uid_of
 from runner.executors.kubernetes.ending import delete_job, stop_job
 from runner.executors.kubernetes.logs import JobLog
+from runner.executors.kubernetes.manifest import job_manifest, service_manifest
 from runner.executors.kubernetes.observation import Observation
 from runner.executors.kubernetes.observe import observations
 from runner.executors.kubernetes.outage import PATIENCE_S, Outage
@@ -30,7 +31,7 @@ class KubernetesExecutor:
 
     Args:
         client: of the cluster.
-        manifest: builds the Job.
+        manifest: builds the Job; its name is the job's.
         service: builds the headless Service by which several pods find each other; None where they need none.
         patience_s: how long watching, following and stopping sit out a cluster that does not answer.
     """
@@ -38,8 +39,8 @@ class KubernetesExecutor:
     def __init__(
         self,
         client: Client,
-        manifest: Manifest,
-        service: ServiceManifest = lambda _job: None,
+        manifest: Manifest = job_manifest,
+        service: ServiceManifest = service_manifest,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._client = client

@@ -24,6 +24,10 @@ def manifest(job):
     return documents.job(name=job.name, digest=job.run_digest, k=str(job.k))
 
 
+def alone(_job):
+    """A job whose pods need not find each other."""
+
+
 def service(job):
     return {
         "apiVersion": "v1",
@@ -35,7 +39,7 @@ def service(job):
 
 @pytest.fixture
 def executor(client):
-    return KubernetesExecutor(client, manifest, patience_s=5)
+    return KubernetesExecutor(client, manifest, alone, patience_s=5)
 
 
 def put_job(server, **parts):
@@ -51,7 +55,7 @@ class TestCreating:
         assert "dryRun" not in wet
 
     def test_what_the_server_does_not_know_is_never_created(self, server, client):
-        executor = KubernetesExecutor(client, lambda job: {**manifest(job), "spec": {"nonsense": 1}})
+        executor = KubernetesExecutor(client, lambda job: {**manifest(job), "spec": {"nonsense": 1}}, alone)
         with pytest.raises(InvalidSpec, match=r"spec\.nonsense"):
             executor.create(TASK)
         assert server.objects == {}
@@ -220,7 +224,7 @@ class TestWatching:
 
     def test_but_not_for_ever(self, server, client):
         put_job(server)
-        watch = KubernetesExecutor(client, manifest, patience_s=0).watch(NAME)
+        watch = KubernetesExecutor(client, manifest, alone, patience_s=0).watch(NAME)
         next(watch)
         server.failures = [(503, "etcd is away", {})] * 100
         with pytest.raises(StoreUnreachable, match="etcd is away"):

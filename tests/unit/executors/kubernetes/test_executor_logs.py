@@ -17,7 +17,7 @@ START = int(NOW) * SECOND
 
 @pytest.fixture
 def executor(client):
-    return KubernetesExecutor(client, lambda _job: {}, patience_s=10)
+    return KubernetesExecutor(client, patience_s=10)
 
 
 class Stage:
@@ -117,19 +117,23 @@ def test_following_waits_for_the_pod_and_ends_with_the_job(server, stage, execut
     assert follower.finished() == ["one", "two"]
 
 
+@pytest.mark.parametrize("gentle", [False, True])
 @pytest.mark.parametrize("cut", [1, 20, 31, 32, 33, 40, 65, 66, 67, 100])
-def test_a_cut_anywhere_loses_and_doubles_nothing(server, stage, executor, cut):
+def test_a_cut_anywhere_loses_and_doubles_nothing(server, stage, executor, cut, gentle):
     # Equal times and equal texts, on both sides of a whole second.
-    lines = [f"{START + at}|{text}" for at, text in [(5, "a"), (5, "a"), (5, "b"), (6, "a"), (SECOND, "c")]]
+    lines = [
+        f"{START + at}|{text}" for at, text in [(5, "aa"), (5, "aa"), (5, "b"), (6, "aa"), (SECOND, "c")]
+    ]
     stage.pod("p", *lines)
     server.logs[f"{PODS}/p"].cuts = [cut, cut + 33, cut]
+    server.logs[f"{PODS}/p"].gentle = gentle
     follower = Follower(executor)
     follower.until(5)
     server.say(f"{PODS}/p", f"{START + SECOND}|c", f"{START + 3 * SECOND}|d")
     follower.until(7)
     stage.end_pod("p")
     stage.end()
-    assert follower.finished() == ["a", "a", "b", "a", "c", "c", "d"]
+    assert follower.finished() == ["aa", "aa", "b", "aa", "c", "c", "d"]
 
 
 def test_reading_on_asks_for_whole_seconds(server, stage, executor):
