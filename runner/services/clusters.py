@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from runner.errors import Forbidden, InvalidSpec, NotFound
 from runner.executors.kubernetes.client import Client
 from runner.executors.kubernetes.executor import KubernetesExecutor
-from runner.executors.kubernetes.manifest import job_manifest, service_manifest
 from runner.runs.remembered import StoreLocation
 from runner.services.cluster_jobs import STORE_ENDPOINT, STORE_REGION, STORE_URL
 from runner.spec.model import Kubernetes
@@ -67,7 +66,7 @@ def open_cluster(settings: Kubernetes, environ: Mapping[str, str] = os.environ) 
     context = environ.get("DREAMBOOTH_CONTEXT") or settings.context
     client = Client.connect(context, environ.get("DREAMBOOTH_NAMESPACE") or settings.namespace)
     reached = settings.model_copy(update={"context": client.context, "namespace": client.namespace})
-    return Cluster(reached, client, KubernetesExecutor(client, job_manifest, service_manifest))
+    return Cluster(reached, client, KubernetesExecutor(client))
 
 
 def annotated_store(run: str, environ: Mapping[str, str] = os.environ) -> StoreLocation | None:
