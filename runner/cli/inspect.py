@@ -83,7 +83,7 @@ def logs(run: str, store: str | None, form: str, *, follow: bool, timestamps: bo
     from runner.services.open_run import open_run
 
     log = RunLog(open_run(run, store))
-    for entry in log.follow() if follow else log.new_entries():
+    for entry in log.follow(lambda why: note(f"it waits: {why}")) if follow else log.new_entries():
         if form == "json":
             click.echo(json.dumps(asdict(entry), ensure_ascii=False))
         else:
