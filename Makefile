@@ -34,13 +34,16 @@ demo: $(STAMP) ## the main job: photos in, personalised model and pictures out
 	$(BIN)/runner submit $(DEMO)
 
 # One thread each: two that spin beside another process are ten times slower than one.
-test test-slow: export OMP_NUM_THREADS ?= 1
+test test-slow test-cluster: export OMP_NUM_THREADS ?= 1
 
 test: $(STAMP) ## everything that needs neither a cluster nor a GPU
 	$(BIN)/pytest -m 'not slow and not cluster and not gpu' $(ARGS)
 
 test-slow: $(STAMP) ## minutes of CPU: full-size configurations, the demo's floors
 	$(BIN)/pytest -m 'slow' $(ARGS)
+
+test-cluster: $(STAMP) ## on the cluster that RUNNER_TEST_KUBECONFIG names, with the images of RUNNER_TEST_IMAGE and RUNNER_TEST_FOLLOW_IMAGE
+	$(BIN)/pytest -m 'cluster and not slow' tests/cluster $(ARGS)
 
 lint: $(STAMP) ## ruff, hadolint
 	$(BIN)/ruff check .
@@ -119,5 +122,5 @@ clean: ## remove what was built; runs and virtual environment stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-slow lint fmt type golden check cluster-up cluster-down images image-test image-waste sbom lock wheel \
+.PHONY: help setup demo test test-slow test-cluster lint fmt type golden check cluster-up cluster-down images image-test image-waste sbom lock wheel \
 	clean
