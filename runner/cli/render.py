@@ -63,9 +63,8 @@ def _option(option: Option, name: str) -> Callable[[Callable[..., Any]], Callabl
 @click.option(
     "--parallel",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Shards that draw at once on this machine.",
+    default=None,
+    help="Shards that draw at once; one on this machine and all on a cluster when not given.",
 )
 @click.option(
     "--render", "render_id", default=None, metavar="ID", help="Go on with this render, without prompts."
@@ -122,7 +121,12 @@ def _planned(
 
 
 def draw(
-    chosen: "Render", form: str, *, parallel: int = 1, timeout: float | None = None, detach: bool = False
+    chosen: "Render",
+    form: str,
+    *,
+    parallel: int | None = None,
+    timeout: float | None = None,
+    detach: bool = False,
 ) -> None:
     """Draw a stored render under a progress bar, and print what it has come to.
 
@@ -160,6 +164,10 @@ def watch_drawing(drawing: "Drawing", view: PhaseBars | PhaseLines, timeout: flo
         for status in drawing.statuses(timeout):
             view.update(status)
     except KeyboardInterrupt as interrupt:
+        if drawing.on_cluster:
+            raise Stopped(
+                f"interrupted; {drawing.interrupted()}", f"Watch on: {drawing.render.command}"
+            ) from interrupt
         view.say("interrupted: storing what is drawn (again: leave at once)")
         with leaving_on_the_next(go_on):
             drawing.stop(STOP_GRACE_S)

@@ -10,7 +10,7 @@ from runner.runs.documents import JobClaim
 from runner.runs.facts import RunFacts
 from runner.runs.heartbeat import STILL_S
 from runner.runs.jobs import JobFact, JobFacts
-from runner.runs.layout import JobKind, RunLayout
+from runner.runs.layout import JobKind, RenderLayout, RunLayout
 from runner.services.elsewhere import Elsewhere
 from runner.services.jobs import store_variables, supervisor_arguments
 from runner.services.places import Place
@@ -44,6 +44,19 @@ def cluster_job(claim: JobClaim, run_id: str, run_digest: str) -> Job:
         env=store_variables(_as_pods_see(claim.store)),
         placement=_placement(claim, claim.kubernetes, claim.image),
     )
+
+
+def cluster_render_job(claim: JobClaim, layout: RenderLayout, run_digest: str, shards: int) -> Job:
+    """The one Job whose indexes draw the shards of a render. Pure, as `cluster_job`.
+
+    Raises:
+        runner.errors.InvalidSpec: the claim is not for a cluster.
+    """
+    job = cluster_job(claim, layout.run_id, run_digest)
+    assert job.placement is not None, "a cluster's job has a placement"
+    where = replace(job.placement, pods=shards, parallel=shards)
+    command = ("python", *supervisor_arguments(claim, layout))
+    return replace(job, name=layout.job_name(claim.k), command=command, placement=where)
 
 
 def _placement(claim: JobClaim, kubernetes: Kubernetes, image: str) -> Placement:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from runner.errors import Cancelled, RunFailed, TimeoutReached
+from runner.runs.claims import read_newest_claim
 from runner.runs.documents import ExitRecord, Status
 from runner.runs.render_facts import RenderFacts, read_render
 from runner.runs.render_steps import (
@@ -20,8 +21,10 @@ from runner.runs.render_steps import (
     WasCancelled,
     next_render_step,
 )
+from runner.services.cluster_jobs import ClusterJobs
+from runner.services.cluster_shards import ClusterShards
 from runner.services.render import Render
-from runner.services.shards import Shards
+from runner.services.shards import LocalShards, Shards
 from runner.services.start import POLL_LOCAL_S, POLL_REMOTE_S, run_in_background, store_options
 
 DRAWING = "drawing"
@@ -105,7 +108,7 @@ class Drawing:
 
     Attributes:
         render: as stored.
-        parallel: shards that may draw at once on this machine.
+        parallel: shards that may draw at once; None is one on this machine, and all on a cluster.
         intent: `start` begins anew what has ended; `hold` sees through what is under way.
         poll_s: seconds between two looks; None takes what suits the store.
         sleep: waits.
@@ -113,7 +116,7 @@ class Drawing:
     """
 
     render: Render
-    parallel: int = 1
+    parallel: int | None = None
     intent: Intent = "start"
     poll_s: float | None = None
     sleep: Callable[[float], None] = time.sleep
@@ -123,10 +126,8 @@ class Drawing:
     _before: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        run, layout = self.render.run, self.render.layout
-        self._shards = Shards(
-            run.place, layout, run.frozen.run_digest(), self.render.plan.shards, run.jobs.executor
-        )
+        run = self.render.run
+        self._shards = shards_of(self.render)
         if self.poll_s is None:
             self.poll_s = POLL_REMOTE_S if "://" in run.place.settings.url else POLL_LOCAL_S
 
@@ -154,6 +155,17 @@ class Drawing:
                 )
             if isinstance(step, Wait):
                 self.sleep(self.poll_s or 0)
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether the shards go on without this command."""
+        return isinstance(self._shards, ClusterShards)
+
+    def begin(self) -> None:
+        """Take the steps that are due now, and leave the rest to the cluster."""
+        step = self._take_step(self._look())
+        while isinstance(step, Claim | Start):
+            step = self._take_step(self._look())
 
     def stop(self, grace_s: float) -> None:
         """Tell the shards at work on this machine to leave; what they have drawn stays."""
@@ -186,7 +198,7 @@ class Drawing:
 
     def interrupted(self) -> str:
         """Where it stands when a person stops it, as a sentence."""
-        return self._standing("and is stopped")
+        return self._standing("and goes on" if self.on_cluster else "and is stopped")
 
     def _look(self) -> ShardJobs:
         self._facts = read_render(self.render.run.place.store, self.render.layout, self.render.plan)
@@ -196,7 +208,9 @@ class Drawing:
 
     def _take_step(self, jobs: ShardJobs) -> RenderStep:
         facts = self._facts
-        step = next_render_step(self.render.plan, facts, jobs, intent=self.intent, parallel=self.parallel)
+        plan = self.render.plan
+        parallel = self.parallel or (plan.shards if self.on_cluster else 1)
+        step = next_render_step(plan, facts, jobs, intent=self.intent, parallel=parallel)
         if isinstance(step, Claim):
             self._shards.claim(step.k, cancel_seen=facts.cancel)
         elif isinstance(step, Start):
@@ -237,8 +251,22 @@ class Drawing:
         return ExitRecord(code=code, cause=cause)
 
 
-def detach_drawing(render: Render, parallel: int) -> None:
-    """Leave a process behind that draws the render."""
+def shards_of(render: Render) -> Shards:
+    """The render's shards, where its run's Jobs run."""
     run = render.run
-    command = ["render", run.run_id, "--render", render.render_id, "--parallel", str(parallel)]
+    digest, count = run.frozen.run_digest(), render.plan.shards
+    template = read_newest_claim(run.place.store, run.layout)
+    if isinstance(run.jobs, ClusterJobs) and template is not None:
+        return ClusterShards(run.place, render.layout, digest, count, run.jobs.executor, template)
+    return LocalShards(run.place, render.layout, digest, count, run.jobs.executor)
+
+
+def detach_drawing(render: Render, parallel: int | None) -> None:
+    """Leave the render to a cluster's Job, or to a process of this machine."""
+    drawing = Drawing(render, parallel)
+    if drawing.on_cluster:
+        drawing.begin()
+        return
+    run = render.run
+    command = ["render", run.run_id, "--render", render.render_id, "--parallel", str(parallel or 1)]
     run_in_background([*command, *store_options(run.place)])

@@ -8,7 +8,7 @@ from typing import Protocol
 from runner.executors.executor import Executor, Job
 from runner.runs.documents import JobClaim
 from runner.runs.jobs import Jobs
-from runner.runs.layout import JobKind, RunLayout
+from runner.runs.layout import JobKind, RenderLayout, RunLayout
 from runner.services.places import Place
 from runner.spec.model import Store
 
@@ -56,7 +56,7 @@ def local_job(claim: JobClaim, run_id: str, run_digest: str) -> Job:
     )
 
 
-def supervisor_arguments(claim: JobClaim, layout: RunLayout) -> tuple[str, ...]:
+def supervisor_arguments(claim: JobClaim, layout: RunLayout | RenderLayout) -> tuple[str, ...]:
     """What Python is given to run a Job; the same in a container and on this machine."""
     return (
         "-m", "runner.supervise", claim.kind,

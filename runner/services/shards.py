@@ -1,4 +1,4 @@
-"""The shards of a render as processes of this machine."""
+"""The shards of a render: as processes of this machine, and what every kind of them can do."""
 
 import os
 import socket
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 from runner.executors.executor import Executor, Job
 from runner.runs.documents import JobClaim, LocalProcess
@@ -16,7 +17,7 @@ from runner.runs.jobs import JobFact
 from runner.runs.layout import RenderLayout, RunLayout
 from runner.runs.render_facts import RenderFacts
 from runner.runs.render_steps import ShardJobs
-from runner.services.jobs import store_variables
+from runner.services.jobs import store_variables, supervisor_arguments
 from runner.services.places import Place
 from runner.storage.trees import sha256_bytes
 
@@ -31,13 +32,7 @@ def shard_name(layout: RenderLayout, k: int, shard: int) -> str:
 
 def shard_job(claim: JobClaim, layout: RenderLayout, run_digest: str, shard: int) -> Job:
     """The process that draws a shard. Pure: whoever builds it builds the same."""
-    command = (
-        sys.executable, "-m", "runner.supervise", "render",
-        "--run", f"{claim.store.url}/{layout.prefix.rstrip('/')}",
-        "--job", str(claim.k),
-        "--spec-sha256", claim.spec_sha256,
-        "--shard", str(shard),
-    )  # fmt: skip
+    command = (sys.executable, *supervisor_arguments(claim, layout), "--shard", str(shard))
     return Job(
         name=shard_name(layout, claim.k, shard),
         kind="render",
@@ -49,9 +44,31 @@ def shard_job(claim: JobClaim, layout: RenderLayout, run_digest: str, shard: int
     )
 
 
+class Shards(Protocol):
+    """A render's Jobs, wherever they run."""
+
+    def look(self, facts: RenderFacts) -> ShardJobs:
+        """The processes of the newest Job."""
+
+    def claim(self, k: int, cancel_seen: int) -> None:
+        """Claim the k-th Job; nothing happens when somebody else was first."""
+
+    def start(self, k: int, shard: int) -> None:
+        """Start a shard unless it was started before."""
+
+    def stop(self, k: int, grace_s: float) -> None:
+        """Tell every shard of a Job to leave; returns when they have."""
+
+    def forget(self, k: int) -> None:
+        """Remove what is kept of a Job's ended processes."""
+
+    def last_words(self, k: int, shard: int) -> str:
+        """The end of a shard's own output; empty when nobody can tell."""
+
+
 @dataclass(slots=True)
-class Shards:
-    """A render's Jobs over the executor of this machine.
+class LocalShards:
+    """`Shards` over the executor of this machine.
 
     Attributes:
         place: where the run lives.

@@ -18,7 +18,7 @@ from runner.executors.kubernetes.observation import Observation
 from runner.executors.kubernetes.observe import observations
 from runner.executors.kubernetes.outage import PATIENCE_S, Outage
 from runner.executors.kubernetes.sight import Sight, await_change, look
-from runner.executors.kubernetes.state import job_fact
+from runner.executors.kubernetes.state import job_fact, shard_facts
 from runner.runs.jobs import JobFact
 from runner.runs.layout import JobKind
 
@@ -89,6 +89,11 @@ class KubernetesExecutor:
         pods = self._client.list("pods", labelSelector=mine)["items"] if jobs else []
         now = self._client.now()
         return [job_fact(job, owned_by(pods, job), now=now) for job in sorted(jobs, key=name_of)]
+
+    def shards(self, name: str) -> dict[int, JobFact]:
+        """Each index of a Job as a job of its own, by index; none when there is no such Job."""
+        sight = look(self._client, name)
+        return shard_facts(sight.job, sight.pods) if sight is not None else {}
 
     def watch(self, name: str) -> Iterator[JobFact]:
         """The Job as it is now and after each change; what came and went between two looks is left out."""

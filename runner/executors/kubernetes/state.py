@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from runner.executors.kubernetes.documents import (
@@ -56,6 +57,37 @@ def job_fact(job: Document, pods: Sequence[Document], *, now: float) -> JobFact:
         reason=_reason(condition, message),
         phase="running",
     )
+
+
+def shard_facts(job: Document, pods: Sequence[Document]) -> dict[int, JobFact]:
+    """Each index of a Job as a job of its own, by index.
+
+    An index has ended when the Job says so (`completedIndexes`, `failedIndexes`) or has ended itself; a pod of it that
+    failed may be replaced (backoffLimitPerIndex).
+    """
+    status, condition = job.get("status") or {}, terminal_condition(job)
+    done, failed = _indexes(status.get("completedIndexes")), _indexes(status.get("failedIndexes"))
+    kind, k = label(job, KIND) or "render", int(label(job, K) or 1)
+    why = _reason(condition, str(condition.get("message") or "")) if condition else ""
+    found: dict[int, JobFact] = {}
+    for index in range(int((job.get("spec") or {}).get("completions") or 1)):
+        own = of_index(pods, index)
+        fact = JobFact(kind, k, reason=_why_not_yet(job, own), phase=_phase(job, own))  # type: ignore[arg-type] # as above
+        if index in done:
+            fact = replace(fact, alive=False, terminal="complete", exit_code=0, reason="")
+        elif index in failed or condition is not None:
+            codes = exit_codes(own)
+            fact = replace(
+                fact, alive=False, terminal="failed", exit_code=codes[-1] if codes else None, reason=why
+            )
+        found[index] = fact
+    return found
+
+
+def _indexes(ranges: object) -> set[int]:
+    """`1,3-5` as the Job's status writes it."""
+    pairs = (part.partition("-") for part in str(ranges or "").split(",") if part)
+    return {index for first, _, last in pairs for index in range(int(first), int(last or first) + 1)}
 
 
 def lost_at(firsts: Sequence[Document]) -> float | None:

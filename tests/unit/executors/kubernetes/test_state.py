@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.executors.kubernetes.state import job_fact
+from runner.executors.kubernetes.state import job_fact, shard_facts
 from tests.unit.executors.kubernetes.cluster_documents import NOW, ended, job, pod
 
 
@@ -107,3 +107,48 @@ class TestLost:
     def test_not_when_the_job_has_ended(self):
         found = fact(job(condition={"type": "Failed"}), pod(deleted=0), now=NOW + 100)
         assert (found.lost, found.alive) == (False, False)
+
+
+# Each index as a job of its own.
+
+
+def _shards(**status):
+    return {
+        "metadata": {"uid": "u", "labels": {"runner/kind": "render", "runner/k": "2"}},
+        "spec": {"completions": 4},
+        "status": status,
+    }
+
+
+def _pod(index, *, code=None, waiting=None):
+    state = (
+        {"terminated": {"exitCode": code, "finishedAt": "2026-01-01T00:00:00Z"}} if code is not None else {}
+    )
+    state |= {"waiting": {"reason": waiting}} if waiting else {}
+    return {
+        "metadata": {"labels": {"batch.kubernetes.io/job-completion-index": str(index)}},
+        "status": {
+            "phase": "Failed" if code else "Pending",
+            "containerStatuses": [{"name": "main", "state": state}],
+        },
+    }
+
+
+def test_each_index_ends_by_itself():
+    pods = [_pod(1, code=65), _pod(2, waiting="ImagePullBackOff"), _pod(3, code=75)]
+    found = shard_facts(_shards(completedIndexes="0", failedIndexes="1"), pods)
+    assert [(fact.alive, fact.exit_code) for fact in found.values()] == [
+        (False, 0),
+        (False, 65),
+        (True, None),
+        (True, None),  # its pod was told to stop, and another one comes
+    ]
+    assert found[2].reason == "ImagePullBackOff"
+    assert {fact.k for fact in found.values()} == {2}
+
+
+def test_every_index_has_ended_with_its_job():
+    condition = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}
+    found = shard_facts(_shards(completedIndexes="0,2-3", conditions=[condition]), [])
+    assert [fact.terminal for fact in found.values()] == ["complete", "failed", "complete", "complete"]
+    assert found[1].reason == "DeadlineExceeded: too long"
