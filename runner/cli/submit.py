@@ -78,7 +78,9 @@ def _print_plan(prepared: "PreparedRun", form: str, *, on_cluster: bool, ask: bo
     if not on_cluster:
         emit(run_plan(prepared), "yaml" if form == "text" else form, lambda: None, prepared.run_id)
         return
-    objects = cluster_plan(prepared, ask=ask)
+    objects, warnings = cluster_plan(prepared, ask=ask)
+    for warning in warnings:
+        note(f"warning: {warning}")
     if form == "json":
         emit({"apiVersion": "v1", "kind": "List", "items": objects}, form, lambda: None)
     elif form == "name":

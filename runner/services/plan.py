@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+from runner.executors.executor import Job
 from runner.executors.kubernetes.manifest import job_manifest, service_manifest
 from runner.services.cluster_jobs import cluster_job
 from runner.services.jobs import local_job
 from runner.services.prepare import PreparedRun
-from runner.services.start import cluster_of, proposal_of
+from runner.services.start import cluster_of, cluster_warnings, proposal_of
 
 
 def run_plan(prepared: PreparedRun) -> dict[str, Any]:
@@ -39,12 +40,15 @@ def run_plan(prepared: PreparedRun) -> dict[str, Any]:
     }
 
 
-def cluster_plan(prepared: PreparedRun, *, ask: bool) -> list[dict[str, Any]]:
+def cluster_plan(prepared: PreparedRun, *, ask: bool) -> tuple[list[dict[str, Any]], list[str]]:
     """The very objects that a submit to a cluster would create first: the train Job, its Service, the follow Job.
 
     Args:
         prepared: the run.
         ask: have the cluster check them; otherwise it is not asked at all.
+
+    Returns:
+        the objects, and warnings about them.
 
     Raises:
         runner.errors.InvalidSpec: the cluster refuses one.
@@ -54,6 +58,9 @@ def cluster_plan(prepared: PreparedRun, *, ask: bool) -> list[dict[str, Any]]:
     proposal = proposal_of(prepared, cluster)
     claims = [proposal, proposal.model_copy(update={"kind": "follow"})]
     jobs = [cluster_job(claim, prepared.run_id, prepared.frozen.run_digest()) for claim in claims]
-    if cluster is not None:
-        return [body for job in jobs for body in cluster.executor.check(job)]
-    return [body for job in jobs for body in (service_manifest(job), job_manifest(job)) if body is not None]
+    bodies = [body for job in jobs for body in (cluster.executor.check(job) if cluster else _filled(job))]
+    return bodies, cluster_warnings(proposal, cluster)
+
+
+def _filled(job: Job) -> list[dict[str, Any]]:
+    return [body for body in (service_manifest(job), job_manifest(job)) if body is not None]

@@ -82,9 +82,9 @@ def start(
     warnings: list[str] = []
     follower = follower and cluster is not None
     if cluster is not None:
-        follower = follower and _may_follow(cluster, warnings, watched=watched)
         cluster.executor.check(cluster_job(asked, prepared.run_id, prepared.frozen.run_digest()))
-        warnings += [*filter(None, [image_warning(asked.image or "")]), *cluster.client.warnings]
+        warnings += cluster_warnings(asked, cluster)
+        follower = follower and _may_follow(cluster, warnings, watched=watched)
     packaged = package(prepared, progress)
     settings = prepared.place.settings
     remember_store(StoreLocation(url=settings.url, endpoint=settings.endpoint, region=settings.region))
@@ -94,6 +94,12 @@ def start(
     _check_executor(jobs, proposal)
     submitted = watch(jobs, intent="submit", proposal=proposal)
     return Started(submitted, packaged, proposal, follower, tuple(warnings))
+
+
+def cluster_warnings(proposal: JobClaim, cluster: Cluster | None) -> list[str]:
+    """What a person should know of the Jobs of a proposal, and what the cluster has warned of so far."""
+    said = cluster.client.warnings if cluster else ()
+    return [*filter(None, [image_warning(proposal.image or "")]), *said]
 
 
 def _may_follow(cluster: Cluster, warnings: list[str], *, watched: bool) -> bool:
