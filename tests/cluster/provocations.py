@@ -336,7 +336,7 @@ def disturbed(images):
         "pod-going",
         "pod-deleted",
         (),
-        job("pod-going", use, CLINGS, pod={"terminationGracePeriodSeconds": 600}, backoffLimit=3),
+        job("pod-going", use, CLINGS, pod={"terminationGracePeriodSeconds": 60}, backoffLimit=3),
         passing=True,
         act=delete_pod,
     )
@@ -345,7 +345,7 @@ def disturbed(images):
         "drained",
         "disrupted",
         (),
-        job("drained", use, CLINGS, pod={"terminationGracePeriodSeconds": 600}),
+        job("drained", use, CLINGS, pod={"terminationGracePeriodSeconds": 60}),
         passing=True,
         act=evict_pod,
     )
