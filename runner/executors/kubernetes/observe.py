@@ -13,6 +13,7 @@ from runner.executors.kubernetes.documents import (
     metadata,
     name_of,
     owned_by,
+    seconds,
     uid_of,
 )
 from runner.executors.kubernetes.observation import Observation
@@ -82,14 +83,20 @@ def _events_of(
     name: str, job: dict[str, Any] | None, workload: dict[str, Any] | None, events: Documents
 ) -> tuple[dict[str, Any], ...]:
     """Events of the Job, of its pods, also of those that are gone, and of its workload; oldest first."""
-    born = str(metadata(job or {}).get("creationTimestamp") or "")
+    born = _instant(str(metadata(job or {}).get("creationTimestamp") or ""))
     found = [
         event
         for event in events
         # An earlier Job of this name had events, too.
-        if event_time(event) >= born and _is_about(event.get("involvedObject") or {}, name, workload)
+        if _instant(event_time(event)) >= born
+        and _is_about(event.get("involvedObject") or {}, name, workload)
     ]
-    return tuple(sorted(found, key=lambda event: (event_time(event), uid_of(event))))
+    return tuple(sorted(found, key=lambda event: (_instant(event_time(event)), uid_of(event))))
+
+
+def _instant(stamp: str) -> float:
+    """Seconds since the epoch: as texts, `48.9Z` would come before `48Z`. 0 without a stamp."""
+    return seconds(stamp) if stamp else 0.0
 
 
 def _is_about(involved: Document, name: str, workload: dict[str, Any] | None) -> bool:

@@ -310,6 +310,21 @@ class TestObserving:
         assert found.workload is None
         assert found.quotas[0]["spec"]["hard"] == {"pods": "1"}
 
+    def test_what_the_scheduler_says_in_a_jobs_first_second_counts(self, server, executor):
+        # The scheduler's events know microseconds, a Job's birth whole seconds.
+        document = documents.job()
+        born = stamp(documents.NOW)
+        document["metadata"]["creationTimestamp"] = born
+        server.put(f"{JOBS}/{NAME}", document)
+        told = {"first": 0, "earlier Job's": -1, "later": 1}
+        for number, (reason, at) in enumerate(told.items()):
+            precise = stamp(documents.NOW + at).removesuffix("Z") + ".953103Z"
+            event = self.event(f"{NAME}-0-abcde", "Pod") | {"lastTimestamp": None, "eventTime": precise}
+            server.put(f"{EVENTS}/e{number}", event | {"reason": reason})
+        server.put(f"{EVENTS}/job", self.event(NAME) | {"reason": "made"})
+        found = executor.observe(RUN)[NAME].events
+        assert [event["reason"] for event in found] == ["made", "first", "later"]
+
     def test_of_a_job_that_is_gone_what_is_left(self, server, executor):
         server.put(f"{EVENTS}/e", self.event(NAME))
         server.put(f"{PODS}/p", documents.pod("p"))
