@@ -293,9 +293,9 @@ def ended(images):
     yield Provocation("no-progress", "no-progress", (), job("no-progress", use, says(78)))
     yield Provocation("store-down", "store", (), job("store-down", use, says(69)))
     yield Provocation("crashed", "crashed", ("exit code 3",), job("crashed", use, says(3)))
-    yield Provocation("deadline", "deadline", ("4 s",), job("deadline", use, SLEEPS, activeDeadlineSeconds=15))
-    late = job("deadline-waiting", use, container=asks(nvidia_com__gpu="64"), activeDeadlineSeconds=15)
-    yield Provocation("deadline-waiting", "deadline", ("15 s", "nvidia.com/gpu"), late)
+    yield Provocation("deadline", "deadline", ("4 s",), job("deadline", use, SLEEPS, activeDeadlineSeconds=4))
+    late = job("deadline-waiting", use, container=asks(nvidia_com__gpu="64"), activeDeadlineSeconds=4)
+    yield Provocation("deadline-waiting", "deadline", ("4 s", "nvidia.com/gpu"), late)
     init = {
         "name": "prepare",
         "image": use,
