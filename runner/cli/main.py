@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fetch": ("runner.cli.results", "download a run's pictures and weights"),
     "export": ("runner.cli.results", "convert a checkpoint's weights"),
     "report": ("runner.cli.results", "open a run's page"),
+    "rm": ("runner.cli.remove", "remove a run from its store"),
+    "gc": ("runner.cli.remove", "remove what no run of a store needs any more"),
     "version": ("runner.cli.specs", "print the version"),
 }
 """Command name -> module that defines a click command of that name, and its line in the help."""

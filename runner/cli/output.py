@@ -71,3 +71,13 @@ def duration(seconds: float | None) -> str | None:
     if whole < 3600:  # noqa: PLR2004 - an hour
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def amount(size: int) -> str:
+    """Bytes for people: `912 B`, `4.3 MB`, `12.0 GB`."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:  # noqa: PLR2004 - decimal units, as cloud bills have them
+            break
+        value, unit = value / 1000, larger
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
