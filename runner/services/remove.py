@@ -9,6 +9,7 @@ from typing import Any
 
 from runner.errors import Forbidden, InvalidSpec, NotFound, StoreUnreachable
 from runner.executors.executor import Executor
+from runner.executors.local import LocalExecutor
 from runner.runs.facts import read_facts
 from runner.runs.index import announce_removal, being_removed, forget_run
 from runner.runs.layout import RunLayout
@@ -156,11 +157,11 @@ def _executors(jobs: RunJobs, told: Told) -> list[Executor]:
             raise
         told(f"its cluster could not be asked, Jobs that have ended stay there: {error.message}")
         return [here]
-    return [here] if type(executor) is type(here) else [here, executor]
+    return [here] if isinstance(executor, LocalExecutor) else [here, executor]
 
 
 def _job_names(removal: Removal, executor: Executor) -> Iterator[str]:
-    """The Jobs of the run and of its renders by every name that they may have; deleting one that is not there is nothing."""
+    """The Jobs of the run and of its renders by every name that they may have there; some may be gone already."""
     layout = removal.layout
     for job in executor.jobs(removal.run_id):
         if job.kind != "render":
@@ -168,8 +169,11 @@ def _job_names(removal: Removal, executor: Executor) -> Iterator[str]:
     for info in removal.objects:
         if match := _RENDER_CLAIM.fullmatch(info.key.removeprefix(layout.renders)):
             render, k = layout.render(match[1]), int(match[2])
-            yield render.job_name(k)
-            yield from (shard_name(render, k, shard) for shard in range(_shards(removal.place, render.plan)))
+            if not isinstance(executor, LocalExecutor):
+                yield render.job_name(k)
+                continue
+            shards = range(_shards(removal.place, render.plan))
+            yield from (shard_name(render, k, shard) for shard in shards)
 
 
 def _shards(place: Place, plan: str) -> int:

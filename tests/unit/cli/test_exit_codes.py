@@ -42,7 +42,7 @@ def test_2_the_command_line_makes_no_sense(cli, arguments):
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "logs", "wait", "cancel", "retry", "fetch", "export", "report"]
+    "command", ["status", "logs", "wait", "cancel", "retry", "fetch", "export", "report", "rm"]
 )
 def test_2_an_unknown_run_lists_where_it_was_looked_for(cli, desk, command, monkeypatch):
     monkeypatch.setenv("DREAMBOOTH_STORE", str(desk.root / "first"))

@@ -231,7 +231,7 @@ class ClaimedAt(ForwardingStore):
 def test_a_job_that_is_claimed_meanwhile_ends_the_removal(desk):
     run = finish(desk, sealed=False)
     place = Place(run.place.settings, ClaimedAt(run.store, run.layout))
-    with pytest.raises(Conflict, match="job train-2 .* was claimed"):
+    with pytest.raises(Conflict, match=r"job train-2 .* was claimed"):
         remove(replace(plan_removal(run.run_id, str(desk.store)), place=place), workers=1)
     assert run.store.size(run.layout.job_claim("train", 2)) is not None
     assert read_facts(run.store, run.run_id).states == (4, 8)
@@ -248,7 +248,7 @@ def test_a_job_of_this_machine_that_lives_is_refused_and_an_ended_one_forgotten(
     job = local_job(run, (sys.executable, "-c", "import time; time.sleep(600)"))
     executor.create(job)
     before = contents(run.store)
-    with pytest.raises(Conflict, match="train job 1 .* is alive") as error:
+    with pytest.raises(Conflict, match=r"train job 1 .* is alive") as error:
         remove(plan_removal(run.run_id, str(desk.store)))
     assert f"runner cancel {run.run_id}" in error.value.remedy
     assert contents(run.store) == before
