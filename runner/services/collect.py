@@ -102,18 +102,20 @@ def find_garbage(place: Place, older_than_s: float, *, now: float | None = None)
     return Garbage(place, tuple(sorted(heaps, key=lambda heap: (heap.kind, heap.prefix))))
 
 
-def collect(garbage: Garbage, progress: Callable[[int], None] | None = None) -> None:
+def collect(garbage: Garbage, progress: Callable[[int], None] | None = None, *, workers: int = 8) -> None:
     """Remove what was found; cut short anywhere, finding and collecting again goes on.
 
     Args:
         garbage: of `find_garbage`.
         progress: called with how many more objects are gone.
+        workers: deletes under way at once.
     """
     store = garbage.place.store
-    _collect_trees(store, [heap for heap in garbage.heaps if heap.shared], progress)
+    _collect_trees(store, [heap for heap in garbage.heaps if heap.shared], progress, workers)
     for heap in garbage.heaps:
         if not heap.shared and not (heap.kind == "removed runs" and _has_spec(store, heap)):
-            delete_all(store, heap.keys, progress, workers=1 if heap.kind == "removed runs" else READERS)
+            # In their order: those that readers trust come first.
+            delete_all(store, heap.keys, progress, workers=1 if heap.kind == "removed runs" else workers)
 
 
 def multipart_rule(place: Place) -> str | None:
@@ -191,7 +193,9 @@ def _has_spec(store: ObjectStore, heap: Heap) -> bool:
     return store.size(f"{heap.prefix}spec.json") is not None
 
 
-def _collect_trees(store: ObjectStore, heaps: list[Heap], progress: Callable[[int], None] | None) -> None:
+def _collect_trees(
+    store: ObjectStore, heaps: list[Heap], progress: Callable[[int], None] | None, workers: int
+) -> None:
     """Manifests first; then, unless a run names the tree by now, the rest."""
     taken = {heap: _take_commits(store, heap) for heap in heaps}
     named = _named(store, by_run(store.list(RUNS))) if heaps else frozenset()
@@ -200,7 +204,7 @@ def _collect_trees(store: ObjectStore, heaps: list[Heap], progress: Callable[[in
             for key, data in commits.items():
                 store.put_if_absent(key, data)
             continue
-        delete_all(store, heap.keys, progress)
+        delete_all(store, heap.keys, progress, workers=workers)
         for key in heap.commits:  # of whoever made the tree again meanwhile: no manifest names what is gone
             store.delete(key)
 

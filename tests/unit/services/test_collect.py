@@ -224,7 +224,7 @@ def test_a_collection_into_which_a_submit_falls_leaves_no_manifest_of_what_is_go
 
         place = Place(Store(url="memory://store"), Interrupted(store, n, act))
         garbage = find_garbage(place, WEEK_S, now=in_days(8))
-        collect(garbage)
+        collect(garbage, workers=1)
         acted = bool(happened)
         missing, trusted = whole(store, objects)
         assert trusted == set(), f"submitted before operation {n} of the collection"
