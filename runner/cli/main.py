@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from runner import __version__
+from runner.cli.github import annotation, in_actions
 from runner.errors import RunnerError, Stopped
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -118,6 +119,10 @@ def _dispatch(argv: Sequence[str] | None) -> int:
 
 
 def _show(error: RunnerError) -> None:
+    if in_actions():
+        text = f"{error.message}\nfix: {error.remedy}" if error.remedy else error.message
+        click.echo(annotation("error", f"runner: exit code {error.exit_code}", text), err=True)
+        return
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(error.message, err=True)
     if error.remedy:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from runner.cli.github import annotation, in_actions
+
 FORMATS = ("text", "json", "yaml", "name")
 
 format_option = click.option(
@@ -39,6 +41,16 @@ def emit(value: Any, form: str, text: Callable[[], None], name: str | None = Non
 def note(text: str) -> None:
     """Print a line for people on stderr."""
     click.echo(text, err=True)
+
+
+def warn(text: str, say: Callable[[str], None] = note) -> None:
+    """Warn on stderr; in GitHub Actions on the run's page, too.
+
+    Args:
+        text: without `warning:`.
+        say: prints a line where nothing is in its way.
+    """
+    say(annotation("warning", "runner", text) if in_actions() else f"warning: {text}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
