@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from runner.errors import Conflict, NotFound
+from runner.errors import Conflict, Forbidden, NotFound
 from runner.executors.executor import Job
-from runner.runs.documents import CheckpointManifest, OutputManifest, ResumeState, Status
+from runner.runs.documents import CheckpointManifest, JobClaim, OutputManifest, ResumeState, Status
 from runner.runs.facts import read_facts
 from runner.runs.index import list_index, record_state
 from runner.runs.layout import RUNS, AttemptId, index_prefix
@@ -21,9 +21,11 @@ from runner.services.remove import Removal, plan_removal, remove
 from runner.services.result import read_result
 from runner.services.start import start
 from runner.services.submit import package
-from runner.spec.model import Store
+from runner.spec.model import Kubernetes, Store
 from runner.storage.forwarding import ForwardingStore
 from runner.storage.memory import MemoryStore
+from tests.tiny_kubernetes import tiny_kubernetes
+from tests.unit.executors.kubernetes import cluster_documents as documents
 from tests.unit.services.finished_run import PUBLISHED, finish
 
 
@@ -300,3 +302,75 @@ def test_a_job_of_another_machine_whose_heart_beats_is_alive(desk):
 
 def test_a_job_of_another_machine_that_said_its_end_needs_no_watching(desk):
     assert watch(desk, desk.run(code=70), Minutes()) == []
+
+
+class OnCluster:
+    """A finished run whose Jobs a cluster still knows."""
+
+    def __init__(self, desk, server):
+        self.server, self.store = server, str(desk.store)
+        self.run = finish(desk)
+        layout = self.run.layout
+        for kind in ("train", "infer"):
+            key = layout.job_claim(kind, 1)
+            claim = JobClaim.from_bytes(self.run.store.get(key), key)
+            changes = {"executor": "kubernetes", "local": None, "kubernetes": Kubernetes(image="i@sha256:0")}
+            self.run.store.put(key, claim.model_copy(update=changes).to_bytes())
+        for kind in ("train", "infer", "follow"):
+            self.put(kind, {"type": "Complete"})
+
+    def put(self, kind, condition=None):
+        name = self.run.layout.job_name(kind, 1)
+        value = documents.job(name=name, kind=kind, condition=condition)
+        value["metadata"]["labels"] |= {
+            "runner/run": self.run.run_id,
+            "app.kubernetes.io/managed-by": "runner",
+        }
+        self.server.put(f"{documents.JOBS}/{name}", value)
+
+    @property
+    def jobs(self):
+        return [path for path in self.server.objects if path.startswith(documents.JOBS)]
+
+    def remove(self, told=print):
+        remove(plan_removal(self.run.run_id, self.store), told=told)
+
+
+@pytest.fixture
+def on_cluster(desk, tmp_path, monkeypatch):
+    with tiny_kubernetes() as server:
+        monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "kubeconfig")))
+        yield OnCluster(desk, server)
+
+
+def test_the_ended_jobs_of_a_cluster_go_with_their_run(on_cluster):
+    assert len(on_cluster.jobs) == 3
+    on_cluster.remove()
+    assert on_cluster.jobs == []
+    assert not list(on_cluster.run.store.list(RUNS))
+
+
+def test_a_follower_that_lives_is_a_job_that_lives(on_cluster):
+    on_cluster.put("follow")
+    with pytest.raises(Conflict, match=r"follow job 1 .* is alive"):
+        on_cluster.remove()
+    assert len(on_cluster.jobs) == 3
+    assert on_cluster.run.store.size(on_cluster.run.layout.success) is not None
+
+
+def test_a_run_that_has_an_end_can_be_removed_without_its_cluster(on_cluster):
+    on_cluster.server.tokens.clear()
+    said = []
+    on_cluster.remove(said.append)
+    assert "its cluster could not be asked" in said[0]
+    assert not list(on_cluster.run.store.list(RUNS))
+
+
+def test_a_run_without_an_end_is_not_removed_without_its_cluster(on_cluster):
+    layout, store = on_cluster.run.layout, on_cluster.run.store
+    store.delete(layout.success)
+    store.delete(layout.attempt("2-infer-1-b").exit)
+    on_cluster.server.tokens.clear()
+    with pytest.raises(Forbidden):
+        on_cluster.remove()
+    assert store.size(layout.spec) is not None
