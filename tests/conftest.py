@@ -31,9 +31,9 @@ class Bucket:
 
 @pytest.fixture(autouse=True)
 def _no_aws_environment(monkeypatch, tmp_path_factory):
-    """No test sees the credentials, profile or endpoint of whoever runs it."""
+    """No test sees the credentials, profile or endpoint of whoever runs it, nor that a CI does."""
     for name in list(os.environ):
-        if name.startswith(("AWS_", "DREAMBOOTH_")):
+        if name.startswith(("AWS_", "DREAMBOOTH_", "GITHUB_")):
             monkeypatch.delenv(name)
     nowhere = Path(tmp_path_factory.getbasetemp()) / "no-aws"
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))

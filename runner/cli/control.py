@@ -2,6 +2,7 @@
 
 import click
 
+from runner.cli.github import step_summary
 from runner.cli.inspect import store_option
 from runner.cli.output import emit, facts, format_option
 from runner.cli.progress import progress
@@ -16,13 +17,16 @@ from runner.cli.submit import watch_run
 def wait(run: str, store: str | None, form: str, timeout: float | None) -> None:
     """Wait until RUN is over, and take the steps that are due; the exit code tells its end."""
     from runner.services.open_run import open_run
-    from runner.services.result import read_result
+    from runner.services.result import published_names, read_result
     from runner.services.start import watch
 
-    opened = open_run(run, store)
-    with progress() as view:
-        watch_run(watch(opened.jobs), view, timeout, stop=False)
-    result = read_result(opened.place, opened.run_id)
+    with step_summary("wait") as summary:
+        opened = open_run(run, store)
+        summary.about(opened.run_id, opened.place.settings.url)
+        with progress() as view:
+            watch_run(watch(opened.jobs), view, timeout, stop=False)
+        result = summary.result = read_result(opened.place, opened.run_id)
+        summary.published = published_names(opened.place, opened.run_id)
     emit(
         result.as_dict(), form, lambda: facts({"run": result.run_id, "state": result.state, "page": result.page}),
         result.run_id,

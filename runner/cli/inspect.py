@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from runner.cli.output import duration, emit, facts, format_option, note, table
+from runner.cli.output import duration, emit, facts, format_option, note, table, warn
 
 store_option = click.option(
     "--store", default=None, metavar="URL", help="Look for the run in this store only."
@@ -23,7 +23,7 @@ def ls(prefix: str, store: str | None, form: str) -> None:
 
     runs = list(list_runs(store, prefix))
     for problem in (run for run in runs if run.problem):
-        note(f"warning: {problem.store} could not be read: {problem.problem}")
+        warn(f"{problem.store} could not be read: {problem.problem}")
     found = sorted((run for run in runs if not run.problem), key=lambda run: -run.modified)
 
     def text() -> None:
@@ -50,7 +50,7 @@ def status(run: str, store: str | None, form: str) -> None:
     known = read_facts(opened.place.store, opened.run_id)
     jobs, trouble = ask_jobs(opened.jobs, known)
     for line in trouble:
-        note(f"warning: {line}")
+        warn(line)
     why = explain(opened.jobs, observer_of(opened.jobs))
     result = replace(read_result(opened.place, opened.run_id, jobs), cause=None if why.well else why.sentence)
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from runner import __version__
+from runner.cli.github import annotation, in_actions
 from runner.errors import RunnerError, Stopped
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -27,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fetch": ("runner.cli.results", "download a run's pictures and weights"),
     "export": ("runner.cli.results", "convert a checkpoint's weights"),
     "report": ("runner.cli.results", "open a run's page"),
+    "rm": ("runner.cli.remove", "remove a run from its store"),
+    "gc": ("runner.cli.remove", "remove what no run of a store needs any more"),
     "version": ("runner.cli.specs", "print the version"),
 }
 """Command name -> module that defines a click command of that name, and its line in the help."""
@@ -116,6 +119,10 @@ def _dispatch(argv: Sequence[str] | None) -> int:
 
 
 def _show(error: RunnerError) -> None:
+    if in_actions():
+        text = f"{error.message}\nfix: {error.remedy}" if error.remedy else error.message
+        click.echo(annotation("error", f"runner: exit code {error.exit_code}", text), err=True)
+        return
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(error.message, err=True)
     if error.remedy:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from runner.cli.github import annotation, in_actions
+
 FORMATS = ("text", "json", "yaml", "name")
 
 format_option = click.option(
@@ -41,6 +43,16 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def warn(text: str, say: Callable[[str], None] = note) -> None:
+    """Warn on stderr; in GitHub Actions on the run's page, too.
+
+    Args:
+        text: without `warning:`.
+        say: prints a line where nothing is in its way.
+    """
+    say(annotation("warning", "runner", text) if in_actions() else f"warning: {text}")
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on stdout, without borders, so that it can be cut and grepped."""
     from rich.console import Console  # slow to import; only for text
@@ -71,3 +83,13 @@ def duration(seconds: float | None) -> str | None:
     if whole < 3600:  # noqa: PLR2004 - an hour
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def amount(size: int) -> str:
+    """Bytes for people: `912 B`, `4.3 MB`, `12.0 GB`."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:  # noqa: PLR2004 - decimal units, as cloud bills have them
+            break
+        value, unit = value / 1000, larger
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.github import StepSummary, step_summary
 from runner.cli.inspect import store_option
 from runner.cli.interrupt import STOP_GRACE_S, leaving_on_the_next
 from runner.cli.output import emit, facts, format_option, note
@@ -88,16 +89,18 @@ def render(
     if bool(render_id) == bool(prompts or typed):
         raise click.UsageError("Name a file of prompts, give --prompt TEXT, or go on with --render ID.")
     how = {name: options.pop(name) for name in ("parallel", "timeout")}
-    opened = open_run(run, store)
-    if render_id:
-        _refuse_settings(options)
-        chosen = open_render(opened, render_id)
-    else:
-        planned = _planned(opened, prompts, typed, options)
-        chosen = save_render(planned)
-        if chosen.plan.shards != planned.plan.shards:
-            note(f"the render exists with {chosen.plan.shards} shards")
-    draw(chosen, form, detach=detach, **how)
+    with step_summary("render") as summary:
+        opened = open_run(run, store)
+        summary.about(opened.run_id, opened.place.settings.url)
+        if render_id:
+            _refuse_settings(options)
+            chosen = open_render(opened, render_id)
+        else:
+            planned = _planned(opened, prompts, typed, options)
+            chosen = save_render(planned)
+            if chosen.plan.shards != planned.plan.shards:
+                note(f"the render exists with {chosen.plan.shards} shards")
+        draw(chosen, form, summary, detach=detach, **how)
 
 
 def _refuse_settings(options: dict[str, Any]) -> None:
@@ -123,6 +126,7 @@ def _planned(
 def draw(
     chosen: "Render",
     form: str,
+    summary: StepSummary,
     *,
     parallel: int | None = None,
     timeout: float | None = None,
@@ -148,7 +152,7 @@ def draw(
             f"render {chosen.render_id} of run {chosen.run.run_id}: {chosen.plan.picture_count} pictures"
         )
         watch_drawing(drawing, view, timeout)
-    result = drawing.result()
+    result = summary.drawn = drawing.result()
     _print(result, form)
     result.require_all()
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.github import step_summary
 from runner.cli.interrupt import STOP_GRACE_S, leaving_on_the_next
-from runner.cli.output import emit, facts, format_option, note
+from runner.cli.output import emit, facts, format_option, note, warn
 from runner.cli.progress import PhaseBars, PhaseLines, progress
 from runner.cli.render import print_render, watch_drawing
 from runner.cli.spec_options import SpecCommand, load, spec_arguments
@@ -55,20 +56,25 @@ def submit(  # noqa: PLR0913 - one per flag
         raise click.UsageError("--detach and --wait contradict each other.")
     if detach and no_follower:
         raise click.UsageError("With --no-follower somebody must watch: leave out --detach.")
-    loaded = load(spec, overrides, flags)
     from runner.services.prepare import prepare
+    from runner.services.result import published_names
 
-    on_cluster = loaded.spec.executor == "kubernetes"
-    watched = wait or no_follower if on_cluster else not detach
-    with progress() as view, _resumable():
-        prepared = prepare(loaded, _reading(view))
-        if dry_run:
-            _print_plan(prepared, form, on_cluster=on_cluster, ask=dry_run_mode == "server")
-            return 0
-        result, drawn = _run(prepared, view, timeout, watched=watched, follower=not no_follower)
-    _print(result, drawn, form)
-    if drawn:
-        drawn.require_all()
+    with step_summary("submit") as summary:
+        loaded = load(spec, overrides, flags)
+        on_cluster = loaded.spec.executor == "kubernetes"
+        watched = wait or no_follower if on_cluster else not detach
+        with progress() as view, _resumable():
+            prepared = prepare(loaded, _reading(view))
+            if dry_run:
+                _print_plan(prepared, form, on_cluster=on_cluster, ask=dry_run_mode == "server")
+                return 0
+            summary.about(prepared.run_id, prepared.place.settings.url)
+            result, drawn = _run(prepared, view, timeout, watched=watched, follower=not no_follower)
+        summary.result, summary.drawn = result, drawn
+        summary.published = published_names(prepared.place, prepared.run_id)
+        _print(result, drawn, form)
+        if drawn:
+            drawn.require_all()
     return 0
 
 
@@ -80,7 +86,7 @@ def _print_plan(prepared: "PreparedRun", form: str, *, on_cluster: bool, ask: bo
         return
     objects, warnings = cluster_plan(prepared, ask=ask)
     for warning in warnings:
-        note(f"warning: {warning}")
+        warn(warning)
     if form == "json":
         emit({"apiVersion": "v1", "kind": "List", "items": objects}, form, lambda: None)
     elif form == "name":
@@ -124,7 +130,7 @@ def _run(
     _say_findings(prepared, view)
     started = start(prepared, _reading(view), watched=watched, follower=follower)
     for warning in started.warnings:
-        view.say(f"warning: {warning}")
+        warn(warning, view.say)
     view.say(f"run {prepared.run_id} in {prepared.place.settings.url}")
     for difference in started.packaged.differences:
         view.say(f"the run exists with other {difference}")
@@ -179,7 +185,7 @@ def _say_findings(prepared: "PreparedRun", view: PhaseBars | PhaseLines) -> None
     for dataset in prepared.datasets:
         for finding in dataset.findings:
             name = f"{dataset.photos.url}/{finding.file}" if finding.file else dataset.photos.url
-            view.say(f"warning: {name} {finding.message} {finding.remedy}")
+            warn(f"{name} {finding.message} {finding.remedy}", view.say)
 
 
 def watch_run(

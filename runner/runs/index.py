@@ -9,6 +9,10 @@ from runner.storage.store import ObjectStore
 
 _ENTRY = re.compile(r"(?P<run>[^/]+)/(?P<n>\d+)-(?P<state>[a-z]+)")
 
+REMOVING = "removing"
+"""Not a state of a run but of its remains: `runner rm` writes it first and takes it away last. It counts whatever
+stands beside it, so a removal that was cut short is never taken for the run that it was."""
+
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
@@ -17,7 +21,7 @@ class IndexEntry:
     Attributes:
         run_id: the run.
         n: counts its states from 1.
-        state: one of `runner.runs.states.State`.
+        state: one of `runner.runs.states.State`, or `REMOVING`.
         modified: seconds since the epoch by the store's clock, for display.
     """
 
@@ -35,9 +39,13 @@ def list_index(store: ObjectStore, run_id_prefix: str = "") -> Iterator[IndexEnt
         if match is None:
             continue
         entry = IndexEntry(match["run"], int(match["n"]), match["state"], info.modified)
-        if entry.run_id not in newest or newest[entry.run_id].n < entry.n:
+        if entry.run_id not in newest or _rank(newest[entry.run_id]) < _rank(entry):
             newest[entry.run_id] = entry
     return iter(newest.values())
+
+
+def _rank(entry: IndexEntry) -> tuple[bool, int]:
+    return entry.state == REMOVING, entry.n
 
 
 def indexed_state(store: ObjectStore, run_id: str) -> IndexEntry | None:
@@ -46,14 +54,39 @@ def indexed_state(store: ObjectStore, run_id: str) -> IndexEntry | None:
 
 
 def record_state(store: ObjectStore, run_id: str, state: str) -> bool:
-    """Record a state unless it is the newest already; `succeeded` is the last one ever.
+    """Record a state unless it is the newest already; nothing follows `succeeded` or `REMOVING`.
 
     Returns:
         Whether an entry was written.
     """
     while True:
         last = indexed_state(store, run_id)
-        if last is not None and last.state in {state, "succeeded"}:
+        if last is not None and last.state in {state, "succeeded", REMOVING}:
             return False
-        if store.put_if_absent(index_key(run_id, (last.n if last else 0) + 1, state), b""):
+        if _append(store, run_id, last, state):
             return True
+
+
+def announce_removal(store: ObjectStore, run_id: str) -> None:
+    """Record that the run is being removed, whatever its state was."""
+    while True:
+        last = indexed_state(store, run_id)
+        if (last is not None and last.state == REMOVING) or _append(store, run_id, last, REMOVING):
+            return
+
+
+def being_removed(store: ObjectStore, run_id: str) -> bool:
+    """Whether a removal of the run has begun and not ended."""
+    last = indexed_state(store, run_id)
+    return last is not None and last.state == REMOVING
+
+
+def forget_run(store: ObjectStore, run_id: str) -> None:
+    """Take the run out of the index, the word of its removal last."""
+    keys = [info.key for info in store.list(index_prefix(run_id))]
+    for key in sorted(keys, key=lambda key: key.endswith(f"-{REMOVING}")):
+        store.delete(key)
+
+
+def _append(store: ObjectStore, run_id: str, last: IndexEntry | None, state: str) -> bool:
+    return store.put_if_absent(index_key(run_id, (last.n if last else 0) + 1, state), b"")

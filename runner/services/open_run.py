@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from runner.errors import NotFound
 from runner.runs.claims import read_newest_claim
 from runner.runs.find import Places, find_run
 from runner.runs.layout import RunLayout
@@ -47,14 +48,24 @@ def open_run(run: str, store: str | None = None) -> OpenRun:
 
     Raises:
         runner.errors.Usage: there is none, or several; what was tried is listed.
+        runner.errors.NotFound: it is being removed.
         runner.errors.StoreUnreachable, runner.errors.Forbidden: the named store cannot be read.
     """
+    run_id, place = locate_run(run, store)
+    try:
+        frozen = FrozenSpec.from_bytes(place.store.get(RunLayout(run_id).spec))
+    except NotFound as error:
+        message = f"run {run_id} in {place.settings.url} is no more: its removal was cut short"
+        raise NotFound(message, f"Remove the rest: runner rm {run_id}") from error
+    return OpenRun(run_id, place, frozen, jobs_of(place, run_id, frozen.run_digest()))
+
+
+def locate_run(run: str, store: str | None = None) -> tuple[str, Place]:
+    """The id and the store of a run, or of what is left of one; raises as `open_run`."""
     found = find_run(run, places(store))
     location = found.location
-    place = Place(Store(url=location.url, endpoint=location.endpoint, region=location.region), found.store)
-    key = RunLayout(found.run_id).spec
-    frozen = FrozenSpec.from_bytes(found.store.get(key))
-    return OpenRun(found.run_id, place, frozen, jobs_of(place, found.run_id, frozen.run_digest()))
+    settings = Store(url=location.url, endpoint=location.endpoint, region=location.region)
+    return found.run_id, Place(settings, found.store)
 
 
 def jobs_of(place: Place, run_id: str, run_digest: str) -> RunJobs:

@@ -93,6 +93,14 @@ def _page(place: Place, layout: RunLayout) -> str | None:
     return place.locate(entry.key) if entry else None
 
 
+def published_names(place: Place, run_id: str) -> tuple[str, ...]:
+    """What a run that succeeded has published; empty before."""
+    layout = RunLayout(run_id)
+    if place.store.size(layout.success) is None:
+        return ()
+    return tuple(sorted(read_output(place, layout).published))
+
+
 def read_output(place: Place, layout: RunLayout) -> OutputManifest:
     """The published names of a run.
 

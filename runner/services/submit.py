@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from runner.dataset import build_package
 from runner.errors import Conflict
-from runner.runs.index import record_state
+from runner.runs.index import being_removed, record_state
 from runner.runs.models import upload_model
 from runner.services.prepare import PreparedRun, Progress
 from runner.spec.frozen import FrozenSpec
@@ -47,9 +47,15 @@ def package(prepared: PreparedRun, progress: Progress | None = None) -> Packaged
     Killed anywhere, the next submit goes on: nothing is trusted before its manifest is there.
 
     Raises:
+        runner.errors.Conflict: the run is being removed, or another one has its id.
         runner.errors.StoreUnreachable, runner.errors.Forbidden, runner.errors.DiskFull: as the store says.
     """
     store, layout = prepared.place.store, prepared.layout
+    if being_removed(store, prepared.run_id):
+        message = f"run {prepared.run_id} in {store.url} is being removed"
+        raise Conflict(
+            message, f"Let that end, or finish it: runner rm {prepared.run_id}; then submit again."
+        )
     _upload_models(prepared, progress)
     made = _build_datasets(prepared, progress)
     data = prepared.frozen.to_bytes()
@@ -62,6 +68,9 @@ def package(prepared: PreparedRun, progress: Progress | None = None) -> Packaged
         raise Conflict(message, "Give this run another name: --name.")
     if created:
         record_state(store, prepared.run_id, "packaged")
+        # Inputs that were there already belonged to no run until now, and `gc` may have taken them meanwhile.
+        _upload_models(prepared, progress)
+        made = tuple(dict.fromkeys([*made, *_build_datasets(prepared, progress)]))
     return PackagedRun(prepared, stored, sha256(data).hexdigest(), created, made)
 
 

@@ -117,7 +117,7 @@ def _no_credentials():
     """What the suite's own fixture does for each test, for fixtures that outlive one."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("AWS_", "DREAMBOOTH_")):
+            if name.startswith(("AWS_", "DREAMBOOTH_", "GITHUB_")):
                 patch.delenv(name)
         yield
 

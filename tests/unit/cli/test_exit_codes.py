@@ -42,7 +42,7 @@ def test_2_the_command_line_makes_no_sense(cli, arguments):
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "logs", "wait", "cancel", "retry", "fetch", "export", "report"]
+    "command", ["status", "logs", "wait", "cancel", "retry", "fetch", "export", "report", "rm"]
 )
 def test_2_an_unknown_run_lists_where_it_was_looked_for(cli, desk, command, monkeypatch):
     monkeypatch.setenv("DREAMBOOTH_STORE", str(desk.root / "first"))
@@ -101,6 +101,29 @@ def test_6_the_store_does_not_answer(cli, monkeypatch):
     ended = cli("ls", "--store", "s3://b")
     assert ended.code == 6
     assert str(port) in ended.err
+
+
+@pytest.mark.usefixtures("s3_credentials")
+def test_6_submit_does_not_reach_the_store(cli, desk, monkeypatch):
+    (port,) = servers.free_ports(1)
+    monkeypatch.setenv("DREAMBOOTH_STORE_ENDPOINT", f"http://127.0.0.1:{port}")
+    ended = cli("submit", desk.write_spec(), "--store", "s3://b", "--wait", "-o", "json")
+    assert (ended.code, ended.out) == (6, "")
+    assert str(port) in ended.err
+
+
+def test_1_submit_finds_the_run_failed_for_good(cli, desk):
+    desk.run(code=70)
+    ended = cli("submit", desk.write_spec(), "--wait", "-o", "json")
+    assert (ended.code, ended.out) == (1, "")
+    assert "the loss is NaN at step 3" in ended.err
+
+
+def test_124_submit_stops_watching_what_goes_on_elsewhere(cli, desk):
+    run_id = desk.run(phase="training", step=3)
+    ended = cli("submit", desk.write_spec(), "--wait", "--timeout", "0", "-o", "json")
+    assert (ended.code, ended.out) == (124, "")
+    assert f"runner wait {run_id}" in ended.err
 
 
 def test_7_the_spec_is_wrong(cli, desk):
