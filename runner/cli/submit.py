@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.interrupt import STOP_GRACE_S, leaving_on_the_next
+from runner.cli.options import timeout_option
 from runner.cli.output import emit, facts, format_option, note
 from runner.cli.progress import PhaseBars, PhaseLines, progress
 from runner.cli.render import print_render, watch_drawing
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Whether a dry run has the cluster check its objects.",
 )
-@click.option("--timeout", type=float, default=None, metavar="SECONDS", help="Stop watching then (exit 124).")
+@timeout_option
 @format_option
 def submit(  # noqa: PLR0913 - one per flag
     spec: str | None, overrides: tuple[str, ...], form: str, timeout: float | None,
