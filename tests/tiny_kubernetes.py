@@ -51,6 +51,7 @@ class TinyKubernetes:
         tokens: who is let in.
         failures: (status, body, headers) of the next answers; a body may be a Status's message.
         refuses: what each request to a path is answered: status and a Status's message.
+        denied: verb and resource (`get pods/log`) that access reviews say no to.
         lost_answers: how many POSTs to come are done, but their connection breaks before the answer.
         watch_faults: what the next watches do: `gone` (HTTP 410), `error` (410 as an event), `cut`, `end`.
         bookmarks: each watch begins with one.
@@ -67,6 +68,7 @@ class TinyKubernetes:
     tokens: set[str] = field(default_factory=lambda: {TOKEN})
     failures: list[tuple[int, object, dict[str, str]]] = field(default_factory=list)
     refuses: dict[str, tuple[int, str]] = field(default_factory=dict)
+    denied: set[str] = field(default_factory=set)
     lost_answers: int = 0
     watch_faults: list[str] = field(default_factory=list)
     bookmarks: bool = True
@@ -333,6 +335,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _post(self, path: str, query: dict[str, str], body: dict) -> None:
         state = self.state
+        if path.endswith("/selfsubjectaccessreviews"):
+            self._answer(201, {**body, "status": {"allowed": _asked(body) not in state.denied}})
+            return
         key = f"{path}/{body['metadata']['name']}"
         if query.get("fieldValidation") == "Strict" and "nonsense" in body.get("spec", {}):
             message = (
@@ -427,6 +432,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 _COLLECTIONS = {"jobs", "pods", "events", "services", "resourcequotas", "nodes"}
+
+
+def _asked(review: dict) -> str:
+    asked = review["spec"]["resourceAttributes"]
+    part = f"/{asked['subresource']}" if "subresource" in asked else ""
+    return f"{asked['verb']} {asked['resource']}{part}"
 
 
 def _matches(key: str, value: dict, path: str, query: dict[str, str]) -> bool:

@@ -4,6 +4,7 @@ import click
 
 from runner.cli.github import step_summary
 from runner.cli.inspect import store_option
+from runner.cli.options import timeout_option
 from runner.cli.output import emit, facts, format_option
 from runner.cli.progress import progress
 from runner.cli.submit import watch_run
@@ -11,7 +12,7 @@ from runner.cli.submit import watch_run
 
 @click.command()
 @click.argument("run")
-@click.option("--timeout", type=float, default=None, metavar="SECONDS", help="Stop waiting then (exit 124).")
+@timeout_option
 @store_option
 @format_option
 def wait(run: str, store: str | None, form: str, timeout: float | None) -> None:
@@ -59,7 +60,7 @@ def cancel(run: str, reason: str, render_id: str | None, store: str | None, form
 @click.command()
 @click.argument("run")
 @click.option("--restart", is_flag=True, help="Forget its checkpoints and begin anew.")
-@click.option("--timeout", type=float, default=None, metavar="SECONDS", help="Stop watching then (exit 124).")
+@timeout_option
 @store_option
 @format_option
 def retry(run: str, store: str | None, form: str, timeout: float | None, *, restart: bool) -> None:

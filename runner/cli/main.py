@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("runner.cli.specs", "write a commented spec"),
     "validate": ("runner.cli.specs", "check a spec and its photos"),
     "schema": ("runner.cli.specs", "print the spec's JSON schema"),
+    "doctor": ("runner.cli.doctor", "check what a run needs, before it does"),
     "submit": ("runner.cli.submit", "start a run, or go on with it"),
     "ls": ("runner.cli.inspect", "list runs"),
     "status": ("runner.cli.inspect", "show where a run stands"),

@@ -9,6 +9,7 @@ import click
 from runner.cli.github import StepSummary, step_summary
 from runner.cli.inspect import store_option
 from runner.cli.interrupt import STOP_GRACE_S, leaving_on_the_next
+from runner.cli.options import timeout_option
 from runner.cli.output import emit, facts, format_option, note
 from runner.cli.progress import PhaseBars, PhaseLines, progress
 from runner.cli.spec_options import KINDS
@@ -71,7 +72,7 @@ def _option(option: Option, name: str) -> Callable[[Callable[..., Any]], Callabl
     "--render", "render_id", default=None, metavar="ID", help="Go on with this render, without prompts."
 )
 @click.option("--detach", is_flag=True, help="Return at once; drawing goes on in the background.")
-@click.option("--timeout", type=float, default=None, metavar="SECONDS", help="Stop watching then (exit 124).")
+@timeout_option
 @store_option
 @format_option
 def render(

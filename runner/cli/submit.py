@@ -9,6 +9,7 @@ import click
 
 from runner.cli.github import step_summary
 from runner.cli.interrupt import STOP_GRACE_S, leaving_on_the_next
+from runner.cli.options import timeout_option
 from runner.cli.output import emit, facts, format_option, note, warn
 from runner.cli.progress import PhaseBars, PhaseLines, progress
 from runner.cli.render import print_render, watch_drawing
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Whether a dry run has the cluster check its objects.",
 )
-@click.option("--timeout", type=float, default=None, metavar="SECONDS", help="Stop watching then (exit 124).")
+@timeout_option
 @format_option
 def submit(  # noqa: PLR0913 - one per flag
     spec: str | None, overrides: tuple[str, ...], form: str, timeout: float | None,
