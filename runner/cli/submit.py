@@ -3,13 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.github import step_summary
 from runner.cli.interrupt import STOP_GRACE_S, leaving_on_the_next
-from runner.cli.options import timeout_option
+from runner.cli.options import prices_option, timeout_option
 from runner.cli.output import emit, facts, format_option, note, warn
 from runner.cli.progress import PhaseBars, PhaseLines, progress
 from runner.cli.render import print_render, watch_drawing
@@ -46,10 +48,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Whether a dry run has the cluster check its objects.",
 )
+@prices_option
 @timeout_option
 @format_option
 def submit(  # noqa: PLR0913 - one per flag
-    spec: str | None, overrides: tuple[str, ...], form: str, timeout: float | None,
+    spec: str | None, overrides: tuple[str, ...], form: str, timeout: float | None, prices: Path | None,
     *, detach: bool, wait: bool, no_follower: bool, dry_run: bool, dry_run_mode: str, **flags: Any,
 ) -> int | None:  # fmt: skip
     """Start the run of SPEC, or go on with it: the same spec over the same photos is the same run."""
@@ -64,13 +67,17 @@ def submit(  # noqa: PLR0913 - one per flag
         loaded = load(spec, overrides, flags)
         on_cluster = loaded.spec.executor == "kubernetes"
         watched = wait or no_follower if on_cluster else not detach
+        how = _How(timeout, watched=watched, follower=not no_follower, prices=prices)
         with progress() as view, _resumable():
             prepared = prepare(loaded, _reading(view))
             if dry_run:
-                _print_plan(prepared, form, on_cluster=on_cluster, ask=dry_run_mode == "server")
+                if on_cluster:
+                    _print_objects(prepared, form, prices, ask=dry_run_mode == "server")
+                else:
+                    _print_plan(prepared, form)
                 return 0
             summary.about(prepared.run_id, prepared.place.settings.url)
-            result, drawn = _run(prepared, view, timeout, watched=watched, follower=not no_follower)
+            result, drawn = _run(prepared, view, how)
         summary.result, summary.drawn = result, drawn
         summary.published = published_names(prepared.place, prepared.run_id)
         _print(result, drawn, form)
@@ -79,15 +86,30 @@ def submit(  # noqa: PLR0913 - one per flag
     return 0
 
 
-def _print_plan(prepared: "PreparedRun", form: str, *, on_cluster: bool, ask: bool) -> None:
-    from runner.services.plan import cluster_plan, run_plan
+@dataclass(frozen=True)
+class _How:
+    """How a person wants to submit: `services.start.start` and `watch_run` say what each means."""
 
-    if not on_cluster:
-        emit(run_plan(prepared), "yaml" if form == "text" else form, lambda: None, prepared.run_id)
-        return
-    objects, warnings = cluster_plan(prepared, ask=ask)
-    for warning in warnings:
+    timeout: float | None
+    watched: bool
+    follower: bool
+    prices: Path | None
+
+
+def _print_plan(prepared: "PreparedRun", form: str) -> None:
+    from runner.services.plan import run_plan
+
+    emit(run_plan(prepared), "yaml" if form == "text" else form, lambda: None, prepared.run_id)
+
+
+def _print_objects(prepared: "PreparedRun", form: str, prices: Path | None, *, ask: bool) -> None:
+    from runner.services.plan import cluster_plan
+
+    plan = cluster_plan(prepared, ask=ask, prices=prices)
+    for warning in plan.warnings:
         warn(warning)
+    note(plan.cost)
+    objects = plan.objects
     if form == "json":
         emit({"apiVersion": "v1", "kind": "List", "items": objects}, form, lambda: None)
     elif form == "name":
@@ -118,26 +140,23 @@ def _reading(view: PhaseBars | PhaseLines) -> Any:
 
 
 def _run(
-    prepared: "PreparedRun",
-    view: PhaseBars | PhaseLines,
-    timeout: float | None,
-    *,
-    watched: bool,
-    follower: bool,
+    prepared: "PreparedRun", view: PhaseBars | PhaseLines, how: _How
 ) -> tuple["RunResult", "RenderResult | None"]:
     from runner.services.result import read_result
     from runner.services.start import start
 
     _say_findings(prepared, view)
-    started = start(prepared, _reading(view), watched=watched, follower=follower)
+    started = start(prepared, _reading(view), watched=how.watched, follower=how.follower, prices=how.prices)
     for warning in started.warnings:
         warn(warning, view.say)
+    if started.cost:
+        view.say(started.cost)
     view.say(f"run {prepared.run_id} in {prepared.place.settings.url}")
     for difference in started.packaged.differences:
         view.say(f"the run exists with other {difference}")
     drawn = None
-    if watched:
-        drawn = _watch_to_the_end(started, view, timeout)
+    if how.watched:
+        drawn = _watch_to_the_end(started, view, how.timeout)
     else:
         _leave(started, view)
     return read_result(prepared.place, prepared.run_id), drawn

@@ -124,7 +124,7 @@ def estimate_line(resources: Resources, prices: Prices, provider: Provider = "ge
         f"{_number(found.train_gpu_h)} GPU-hours of training and {_number(found.infer_gpu_h)} of publishing"
     )
     if found.rate is None or found.total is None:
-        return f"cost: at most {hours}; {_unknown(resources, provider)} ({_GIVE.lower()})"
+        return f"cost: at most {hours}; {_unknown(resources, provider)} ({_GIVE[0].lower()}{_GIVE[1:]})"
     rate = found.rate
     sort = " on demand, which spot does not exceed" if rate.bound else ""
     return (

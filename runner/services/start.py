@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner.errors import Conflict, InvalidSpec
 from runner.executors.kubernetes.manifest import image_warning
@@ -13,6 +14,7 @@ from runner.runs.facts import read_facts
 from runner.runs.remembered import StoreLocation, remember_store
 from runner.services.cluster_jobs import ClusterJobs, cluster_job
 from runner.services.clusters import Cluster, open_cluster
+from runner.services.cost import estimate_line, load_prices, within_cost
 from runner.services.follow import Watch
 from runner.services.jobs import RunJobs
 from runner.services.known import ask_jobs
@@ -36,6 +38,7 @@ class Started:
         proposal: what this submit builds Jobs from.
         follower: a follow Job of the cluster takes the later steps.
         warnings: what a person should know of its Jobs.
+        cost: what it may cost at most, in a sentence; empty for processes of this machine.
     """
 
     watch: Watch
@@ -43,6 +46,7 @@ class Started:
     proposal: JobClaim
     follower: bool = False
     warnings: tuple[str, ...] = ()
+    cost: str = ""
 
     def begin(self) -> None:
         """Take the first step, and on a cluster leave a follow Job behind that takes the later ones.
@@ -61,7 +65,12 @@ class Started:
 
 
 def start(
-    prepared: PreparedRun, progress: Progress | None = None, *, watched: bool = True, follower: bool = True
+    prepared: PreparedRun,
+    progress: Progress | None = None,
+    *,
+    watched: bool = True,
+    follower: bool = True,
+    prices: Path | None = None,
 ) -> Started:
     """Package the run and return the watch that starts what is due.
 
@@ -72,14 +81,16 @@ def start(
         progress: told of phases.
         watched: the caller stays until the end.
         follower: a follow Job is wanted, on a cluster; one that watches can do without.
+        prices: the user's file of prices, for `resources.max_cost` and the estimate.
 
     Raises:
         runner.errors.Conflict: the run is alive on another executor.
         runner.errors.RunnerError: as `runner.services.submit.package` and the cluster say.
     """
     cluster = cluster_of(prepared)
-    asked = proposal_of(prepared, cluster)
+    asked = proposal_of(prepared, cluster, prices)
     warnings: list[str] = []
+    cost = cost_of(asked, prices)
     follower = follower and cluster is not None
     if cluster is not None:
         cluster.executor.check(cluster_job(asked, prepared.run_id, prepared.frozen.run_digest()))
@@ -93,7 +104,7 @@ def start(
     jobs = _jobs(prepared.place, prepared.run_id, packaged.stored.run_digest(), cluster)
     _check_executor(jobs, proposal)
     submitted = watch(jobs, intent="submit", proposal=proposal)
-    return Started(submitted, packaged, proposal, follower, tuple(warnings))
+    return Started(submitted, packaged, proposal, follower, tuple(warnings), cost)
 
 
 def cluster_warnings(proposal: JobClaim, cluster: Cluster | None) -> list[str]:
@@ -120,10 +131,25 @@ def cluster_of(prepared: PreparedRun) -> Cluster | None:
     return open_cluster(spec.kubernetes) if spec.executor == "kubernetes" and spec.kubernetes else None
 
 
-def proposal_of(prepared: PreparedRun, cluster: Cluster | None) -> JobClaim:
-    """What a submit would build its Jobs from, with the namespace that the cluster's section came to."""
+def proposal_of(prepared: PreparedRun, cluster: Cluster | None, prices: Path | None = None) -> JobClaim:
+    """What a submit would build its Jobs from, with the namespace that was reached and the deadline that a budget pays for.
+
+    Raises:
+        runner.errors.InvalidSpec: `resources.max_cost` has no price, or pays for nothing.
+    """
     proposal = prepared.proposal()
-    return proposal.model_copy(update={"kubernetes": cluster.settings}) if cluster else proposal
+    if proposal.kubernetes is None:
+        return proposal
+    settings = cluster.settings if cluster else proposal.kubernetes
+    resources = within_cost(proposal.resources, load_prices(prices), settings.provider)
+    return proposal.model_copy(update={"kubernetes": settings, "resources": resources})
+
+
+def cost_of(proposal: JobClaim, prices: Path | None = None) -> str:
+    """What a run on a cluster may cost at most, in a sentence; empty for one of this machine."""
+    if proposal.kubernetes is None:
+        return ""
+    return estimate_line(proposal.resources, load_prices(prices), proposal.kubernetes.provider)
 
 
 def _jobs(place: Place, run_id: str, run_digest: str, cluster: Cluster | None) -> RunJobs:
