@@ -128,7 +128,10 @@ def _may_follow(cluster: Cluster, warnings: list[str], *, watched: bool) -> bool
 def cluster_of(prepared: PreparedRun) -> Cluster | None:
     """The cluster that a spec names, logged in; None when it runs on this machine."""
     spec = prepared.loaded.spec
-    return open_cluster(spec.kubernetes) if spec.executor == "kubernetes" and spec.kubernetes else None
+    if spec.executor != "kubernetes" or spec.kubernetes is None:
+        return None
+    # The environment has had its say when the spec was loaded, and a flag beats it.
+    return open_cluster(spec.kubernetes, environ={})
 
 
 def proposal_of(prepared: PreparedRun, cluster: Cluster | None, prices: Path | None = None) -> JobClaim:
