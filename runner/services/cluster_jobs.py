@@ -1,9 +1,10 @@
 """A run's Jobs on a Kubernetes cluster."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from runner.errors import Conflict, InvalidSpec, RunnerError
+from runner.errors import Conflict, Forbidden, InvalidSpec, RunnerError
 from runner.executors.executor import Job, Placement
 from runner.executors.kubernetes.executor import KubernetesExecutor
 from runner.runs.documents import JobClaim
@@ -133,6 +134,17 @@ class ClusterJobs:
         for job in sorted(jobs, key=lambda job: job.kind != "follow"):
             if job.alive and job.kind != "render":
                 self.executor.stop(self._name(job.kind, job.k), grace_s)
+
+    def call_off(self) -> None:
+        """Delete the run's Jobs, its follower first; each goes when its pods have made their checkpoint and left.
+
+        Whoever may not delete has left the wish, which a pod that runs obeys.
+        """
+        jobs = self.executor.jobs(self.run_id)
+        for job in sorted(jobs, key=lambda job: job.kind != "follow"):
+            if job.alive and job.kind != "render":
+                with suppress(Forbidden):
+                    self.executor.delete(self._name(job.kind, job.k), foreground=True)
 
     def pause(self, seconds: float) -> None:
         """Wait; shorter when one of the run's Jobs changes meanwhile."""

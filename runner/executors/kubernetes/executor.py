@@ -132,9 +132,14 @@ class KubernetesExecutor:
         """
         stop_job(self._client, name, grace_s, self._patience_s)
 
-    def delete(self, name: str) -> None:
-        """Forget the Job; its pods end in the background."""
-        delete_job(self._client, name)
+    def delete(self, name: str, *, foreground: bool = False) -> None:
+        """Forget the Job; its pods end in the background.
+
+        Args:
+            name: of the Job.
+            foreground: the Job stays until its pods have ended, so that whoever waits for its end waits for theirs.
+        """
+        delete_job(self._client, name, foreground=foreground)
 
     def observe(self, run_id: str) -> dict[str, Observation]:
         """What the cluster says of each Job of a run, by the Jobs' names."""

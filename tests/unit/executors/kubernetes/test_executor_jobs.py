@@ -276,6 +276,11 @@ class TestEnding:
         executor.delete(NAME)
         assert server.objects == {}
 
+    def test_delete_in_the_foreground_keeps_the_job_until_its_pods_have_left(self, server, executor):
+        put_job(server)
+        executor.delete(NAME, foreground=True)
+        assert server.objects[f"{JOBS}/{NAME}"]["metadata"]["deletionTimestamp"]
+
 
 class TestObserving:
     def event(self, name, kind="Job", at=0.0):
