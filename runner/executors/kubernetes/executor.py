@@ -17,6 +17,7 @@ from runner.executors.kubernetes.manifest import job_manifest, service_manifest
 from runner.executors.kubernetes.observation import Observation
 from runner.executors.kubernetes.observe import observations
 from runner.executors.kubernetes.outage import PATIENCE_S, Outage
+from runner.executors.kubernetes.security import require_admitted
 from runner.executors.kubernetes.sight import Sight, await_change, look
 from runner.executors.kubernetes.state import job_fact
 from runner.runs.jobs import JobFact
@@ -68,7 +69,7 @@ class KubernetesExecutor:
             what would be sent: the Service, where there is one, and the Job.
 
         Raises:
-            runner.errors.InvalidSpec: the cluster rejects it, or is too old.
+            runner.errors.InvalidSpec: the cluster rejects it, would reject its pods, or is too old.
             runner.errors.NotFound: there is no such namespace.
         """
         self._require_version()
@@ -77,6 +78,7 @@ class KubernetesExecutor:
         for kind, body in asked.items():
             with suppress(AlreadyExists):
                 self._client.create(kind, body, dry_run=True)
+        require_admitted(self._client)
         return list(asked.values())
 
     def jobs(self, run_id: str) -> list[JobFact]:

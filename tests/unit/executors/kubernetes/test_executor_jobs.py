@@ -104,6 +104,40 @@ class TestCreating:
             executor.create(TASK)
 
 
+class TestChecking:
+    """Pod Security refuses pods, not Jobs: what the namespace enforces decides what its warning means."""
+
+    WARNING = '299 - "would violate PodSecurity \\"baseline:latest\\": host namespaces (hostNetwork=true)"'
+
+    @pytest.fixture
+    def warned(self, server, executor):
+        """A dry run that is answered with the warning; the namespace's label is the test's."""
+
+        def check(enforced):
+            key = "pod-security.kubernetes.io/enforce"
+            labels = {key: enforced} if enforced else {}
+            server.put("/api/v1/namespaces/lab", {"metadata": {"name": "lab", "labels": labels}})
+            executor._require_version()
+            server.failures = [(201, {}, {"Warning": self.WARNING})]
+            executor.check(TASK)
+
+        return check
+
+    @pytest.mark.parametrize("enforced", ["baseline", "restricted"])
+    def test_what_the_namespace_would_refuse_is_refused(self, warned, enforced):
+        with pytest.raises(InvalidSpec, match="hostNetwork") as caught:
+            warned(enforced)
+        assert "kubernetes.patch" in caught.value.remedy
+
+    @pytest.mark.parametrize("enforced", ["", "privileged", "a level to come"])
+    def test_what_is_only_warned_of_passes(self, warned, enforced):
+        warned(enforced)
+
+    def test_who_may_not_see_the_namespace_is_only_warned(self, server, warned):
+        server.refuses["/api/v1/namespaces/lab"] = (403, "no")
+        warned("restricted")
+
+
 class TestService:
     @pytest.fixture
     def executor(self, client):
