@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from runner.errors import Conflict, Forbidden, InvalidSpec, RunnerError
 from runner.executors.executor import Job, Placement
+from runner.executors.kubernetes.documents import STORE_URL
 from runner.executors.kubernetes.executor import KubernetesExecutor
 from runner.runs.documents import JobClaim
 from runner.runs.facts import RunFacts
@@ -21,8 +22,8 @@ from runner.spec.model import Kubernetes, Store
 FOLLOW_S = 7 * 86_400
 """A follow Job outlives queues and retries; it ends by itself with its run."""
 
-STORE_URL, STORE_ENDPOINT, STORE_REGION = "runner/store-url", "runner/store-endpoint", "runner/store-region"
-"""Annotations of every Job: where its run lives, for whoever finds the Job by its label."""
+STORE_ENDPOINT, STORE_REGION = "runner/store-endpoint", "runner/store-region"
+"""With the URL, annotations of every Job: where its run lives, for whoever finds the Job by its label."""
 
 
 def cluster_job(claim: JobClaim, run_id: str, run_digest: str) -> Job:

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from runner.errors import Forbidden, InvalidSpec, NotFound
 from runner.executors.kubernetes.client import Client
+from runner.executors.kubernetes.documents import STORE_URL
 from runner.executors.kubernetes.executor import KubernetesExecutor
 from runner.runs.remembered import StoreLocation
-from runner.services.cluster_jobs import STORE_ENDPOINT, STORE_REGION, STORE_URL
+from runner.services.cluster_jobs import STORE_ENDPOINT, STORE_REGION
 from runner.spec.model import Kubernetes
 
 BASE_NAMESPACE = "dreambooth"

@@ -137,6 +137,22 @@ class TestChecking:
         server.refuses["/api/v1/namespaces/lab"] = (403, "no")
         warned("restricted")
 
+    def test_one_that_exists_passes(self, server, executor):
+        put_job(server, digest=TASK.run_digest)
+        executor.check(TASK)
+
+    def test_the_same_run_in_another_store_is_refused(self, client):
+        def annotated(job, url):
+            made = manifest(job)
+            made["metadata"]["annotations"]["runner/store-url"] = url
+            return made
+
+        KubernetesExecutor(client, lambda job: annotated(job, "s3://one"), alone).create(TASK)
+        other = KubernetesExecutor(client, lambda job: annotated(job, "s3://other"), alone)
+        with pytest.raises(Conflict, match=r"this run in s3://one"):
+            other.check(TASK)
+        assert other.create(TASK) == "conflict"
+
 
 class TestService:
     @pytest.fixture
