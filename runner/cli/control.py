@@ -65,13 +65,16 @@ def cancel(run: str, reason: str, render_id: str | None, store: str | None, form
 @format_option
 def retry(run: str, store: str | None, form: str, timeout: float | None, *, restart: bool) -> None:
     """Go on with a RUN that failed, whatever the failure was."""
+    from runner.services.known import observer_of
     from runner.services.open_run import open_run
     from runner.services.result import read_result
     from runner.services.retry import retry_run
 
     opened = open_run(run, store)
     with progress() as view:
-        watch_run(retry_run(opened, restart=restart), view, timeout)
+        # On a cluster whoever leaves only stops watching.
+        local = observer_of(opened.jobs) is None
+        watch_run(retry_run(opened, restart=restart), view, timeout, stop=local)
     result = read_result(opened.place, opened.run_id)
     emit(
         result.as_dict(), form, lambda: facts({"run": result.run_id, "state": result.state, "page": result.page}),

@@ -100,6 +100,7 @@ def take_follower_step(
     jobs: Jobs,
     *,
     proposal: JobClaim | None = None,
+    revived: bool = False,
     wall: Callable[[], float] = time,
 ) -> None:
     """Have a follow Job alive for a run that is not over; as safe to repeat as `take_step`.
@@ -109,11 +110,12 @@ def take_follower_step(
         run_id: the run; a Job of it is claimed.
         jobs: the executor.
         proposal: what the Job is built from; None takes the newest claim's.
+        revived: the run stood still before; see `runner.runs.steps.next_follower`.
         wall: seconds since the epoch.
     """
     snapshot = observe(store, run_id, jobs)
     template = proposal or snapshot.facts.newest_claim
-    step = None if snapshot.facts.success else next_follower(snapshot.facts, snapshot.jobs)
+    step = None if snapshot.facts.success else next_follower(snapshot.facts, snapshot.jobs, revived=revived)
     if isinstance(step, ClaimAndCreate) and template is not None:
         _claim_and_create(store, RunLayout(run_id), jobs, step, claim_for(step, template, wall()))
     elif isinstance(step, CreateJob):

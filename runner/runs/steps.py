@@ -121,17 +121,25 @@ def next_step(
     return _after_end(facts, job, intent, proposal)
 
 
-def next_follower(facts: RunFacts, jobs: JobFacts) -> ClaimAndCreate | CreateJob | None:
+def next_follower(
+    facts: RunFacts, jobs: JobFacts, *, revived: bool = False
+) -> ClaimAndCreate | CreateJob | None:
     """What a submit on a cluster does about the follow Job: it has one alive, or it makes one.
 
     A follow Job has no attempts and writes no result, so one that is gone is simply created again; one that
     ended, or is lost, is followed by the next.
+
+    Args:
+        facts: the store's side.
+        jobs: the executor's side.
+        revived: this submit goes on with a run that stood still. Its follower leaves when it sees that, so one
+            that still lives may be about to; two at once are harmless.
     """
     k = facts.claims.get("follow", 0)
     job = jobs.get(("follow", k))
-    if k and job is None:
+    if k and job is None and not revived:
         return CreateJob("follow", k)
-    if job is not None and job.alive and not job.lost:
+    if job is not None and job.alive and not job.lost and not revived:
         return None
     return ClaimAndCreate("follow", k + 1, facts.cancel, 1, lost=job is not None and job.lost)
 

@@ -25,6 +25,7 @@ def cancel_run(run: OpenRun, reason: str = "") -> None:
         message = f"run {run.run_id} is over ({state}): there is nothing to cancel"
         raise Conflict(message, f"See what became of it: runner status {run.run_id}")
     wish(run.place.store, run.layout, now=time.time(), reason=reason)
+    run.jobs.call_off()
     try:
         for _ in watch(run.jobs).events():
             pass

@@ -1,10 +1,12 @@
 """A run's Jobs on a Kubernetes cluster."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from runner.errors import Conflict, InvalidSpec, RunnerError
+from runner.errors import Conflict, Forbidden, InvalidSpec, RunnerError
 from runner.executors.executor import Job, Placement
+from runner.executors.kubernetes.documents import STORE_URL
 from runner.executors.kubernetes.executor import KubernetesExecutor
 from runner.runs.documents import JobClaim
 from runner.runs.facts import RunFacts
@@ -20,8 +22,8 @@ from runner.spec.model import Kubernetes, Store
 FOLLOW_S = 7 * 86_400
 """A follow Job outlives queues and retries; it ends by itself with its run."""
 
-STORE_URL, STORE_ENDPOINT, STORE_REGION = "runner/store-url", "runner/store-endpoint", "runner/store-region"
-"""Annotations of every Job: where its run lives, for whoever finds the Job by its label."""
+STORE_ENDPOINT, STORE_REGION = "runner/store-endpoint", "runner/store-region"
+"""With the URL, annotations of every Job: where its run lives, for whoever finds the Job by its label."""
 
 
 def cluster_job(claim: JobClaim, run_id: str, run_digest: str) -> Job:
@@ -146,6 +148,17 @@ class ClusterJobs:
         for job in sorted(jobs, key=lambda job: job.kind != "follow"):
             if job.alive and job.kind != "render":
                 self.executor.stop(self._name(job.kind, job.k), grace_s)
+
+    def call_off(self) -> None:
+        """Delete the run's Jobs, its follower first; each goes when its pods have made their checkpoint and left.
+
+        Whoever may not delete has left the wish, which a pod that runs obeys.
+        """
+        jobs = self.executor.jobs(self.run_id)
+        for job in sorted(jobs, key=lambda job: job.kind != "follow"):
+            if job.alive and job.kind != "render":
+                with suppress(Forbidden):
+                    self.executor.delete(self._name(job.kind, job.k), foreground=True)
 
     def pause(self, seconds: float) -> None:
         """Wait; shorter when one of the run's Jobs changes meanwhile."""

@@ -8,10 +8,14 @@ from urllib.parse import urlsplit
 
 from runner.errors import Forbidden, InvalidSpec, NotFound
 from runner.executors.kubernetes.client import Client
+from runner.executors.kubernetes.documents import STORE_URL
 from runner.executors.kubernetes.executor import KubernetesExecutor
 from runner.runs.remembered import StoreLocation
-from runner.services.cluster_jobs import STORE_ENDPOINT, STORE_REGION, STORE_URL
+from runner.services.cluster_jobs import STORE_ENDPOINT, STORE_REGION
 from runner.spec.model import Kubernetes
+
+BASE_NAMESPACE = "dreambooth"
+"""The namespace of k8s/base as it stands."""
 
 _KNOCK_S = 1.5
 """A cluster that is asked on the off chance must not keep a person waiting."""
@@ -44,12 +48,18 @@ class Cluster:
             message = (
                 f"namespace {namespace} has no ServiceAccount {name}, so no follow Job can go on with the run"
             )
-            remedy = (
-                f"Install it: kubectl --namespace {namespace} apply -k k8s/base; or watch the run: --wait"
-            )
-            raise InvalidSpec(message, remedy) from error
+            raise InvalidSpec(message, f"{_install(namespace)}; or watch the run: --wait") from error
         except Forbidden:  # not everybody may look
             return
+
+
+def _install(namespace: str) -> str:
+    if namespace == BASE_NAMESPACE:
+        return "Install it: kubectl apply -k k8s/base"
+    return (
+        f"Install it: kubectl apply -k DIRECTORY, whose kustomization.yaml has `namespace: {namespace}` and "
+        "k8s/base among its resources (k8s/README.md)"
+    )
 
 
 def open_cluster(settings: Kubernetes, environ: Mapping[str, str] = os.environ) -> Cluster:

@@ -75,6 +75,8 @@ class Watch:
     patience_s: float = 300.0
     sleep: Callable[[float], None] | None = None
     clock: Callable[[], float] = time.monotonic
+    first: Step | None = field(default=None, init=False)
+    """What it did as a submit or a retry, once it has: an old Job's end may be waited for before."""
     _state: State | None = field(default=None, init=False)
     _said: Waits | None = field(default=None, init=False)
     _silent_since: float | None = field(default=None, init=False)
@@ -131,6 +133,7 @@ class Watch:
             self.jobs.place.store, self.jobs.run_id, self.jobs, intent=intent, proposal=self.proposal
         )
         if not isinstance(step, WaitForOld):
+            self.first = self.first or step
             # A submit starts what is due once. From then on it only holds the run: it must not start over what
             # somebody cancels or what fails for good while it watches.
             self.intent = "hold"

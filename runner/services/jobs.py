@@ -35,6 +35,9 @@ class RunJobs(Jobs, Protocol):
     def stop(self, grace_s: float) -> None:
         """End the run's Jobs after a checkpoint, or after `grace_s` seconds without."""
 
+    def call_off(self) -> None:
+        """Somebody wishes the run to stop: end what would not obey the wish by itself; returns at once."""
+
     def last_words(self, kind: JobKind, k: int) -> str:
         """The last line that a Job printed; empty when nobody here can tell."""
 

@@ -72,6 +72,9 @@ class LocalJobs:
             if job.alive:
                 self.executor.stop(RunLayout(self.run_id).job_name(job.kind, job.k), grace_s)
 
+    def call_off(self) -> None:
+        """Nothing: a process obeys the wish, and the holder ends one that has not begun."""
+
     def pause(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)

@@ -5,11 +5,11 @@ from runner.runs.advance import observe
 from runner.runs.restart import forget_training
 from runner.services.follow import Watch
 from runner.services.open_run import OpenRun
-from runner.services.start import watch
+from runner.services.start import begin, watch
 
 
 def retry_run(run: OpenRun, *, restart: bool = False) -> Watch:
-    """A watch that begins with a new Job.
+    """A watch that begins with a new Job; of a run that had a follow Job, it has begun and has one again.
 
     Args:
         run: the run.
@@ -23,4 +23,7 @@ def retry_run(run: OpenRun, *, restart: bool = False) -> Watch:
         raise Conflict(f"run {run.run_id} has succeeded", f"See its page: runner report {run.run_id}")
     if restart:
         forget_training(run.place.store, snapshot)
-    return watch(run.jobs, intent="retry")
+    retried = watch(run.jobs, intent="retry")
+    if "follow" in snapshot.facts.claims:
+        begin(retried, follower=True)
+    return retried

@@ -12,6 +12,7 @@ from runner.runs.advance import take_follower_step
 from runner.runs.documents import JobClaim
 from runner.runs.facts import read_facts
 from runner.runs.remembered import StoreLocation, remember_store
+from runner.runs.steps import ClaimAndCreate, Failed, WasCancelled
 from runner.services.cluster_jobs import ClusterJobs, cluster_job
 from runner.services.clusters import Cluster, open_cluster
 from runner.services.cost import estimate_line, load_prices, within_cost
@@ -54,14 +55,23 @@ class Started:
         Raises:
             runner.errors.RunFailed, runner.errors.Cancelled: as `Watch.events` says.
         """
-        for _ in self.watch.events():
-            if (
-                self.watch.intent == "hold"
-            ):  # it has taken its step, and does not wait for an old Job any more
-                break
-        if self.follower:
-            jobs = self.watch.jobs
-            take_follower_step(jobs.place.store, jobs.run_id, jobs, proposal=self.proposal)
+        begin(self.watch, follower=self.follower)
+
+
+def begin(watch: Watch, *, follower: bool) -> None:
+    """Take a watch's first step; with `follower`, leave a follow Job behind that takes the later ones.
+
+    Raises:
+        runner.errors.RunFailed, runner.errors.Cancelled: there is no step to take.
+    """
+    for _ in watch.events():
+        if watch.first is not None and not isinstance(watch.first, Failed | WasCancelled):
+            break
+    if not follower:
+        return
+    jobs, first = watch.jobs, watch.first
+    revived = isinstance(first, ClaimAndCreate) and first.k > 1 and not first.lost
+    take_follower_step(jobs.place.store, jobs.run_id, jobs, proposal=watch.proposal, revived=revived)
 
 
 def start(

@@ -22,6 +22,7 @@ SUBMITS = {
     "create services", "delete services", "get services",
     "get resourcequotas", "list resourcequotas",
     "get serviceaccounts/runner-follow", "get serviceaccounts/runner-job",
+    "get namespaces",
 }  # fmt: skip
 NOT_EVEN_SUBMITTERS = {
     "patch jobs", "update jobs", "deletecollection jobs",

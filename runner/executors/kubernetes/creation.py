@@ -10,6 +10,7 @@ from runner.executors.kubernetes.client import Client
 from runner.executors.kubernetes.documents import (
     MANAGED_BY,
     RUN_DIGEST,
+    STORE_URL,
     Document,
     annotation,
     label,
@@ -63,8 +64,28 @@ def _create_once(client: Client, body: Mapping[str, Any]) -> tuple[Created | Non
     if metadata(sight.job).get("deletionTimestamp"):
         await_gone(client, sight)
         return None, {}
-    same = annotation(sight.job, RUN_DIGEST) == annotation(body, RUN_DIGEST)
-    return "adopted" if same else "conflict", sight.job
+    return "adopted" if _is_same(sight.job, body) else "conflict", sight.job
+
+
+def require_same(client: Client, body: Mapping[str, Any]) -> None:
+    """Refuse a Job whose name has been taken by another run, or by this run in another store.
+
+    Raises:
+        runner.errors.Conflict: it names the other.
+    """
+    sight = look(client, name_of(body))
+    if sight is None or _is_same(sight.job, body):
+        return
+    other = annotation(sight.job, STORE_URL)
+    whose = f"works for another run in {other or 'another store'}"
+    if annotation(sight.job, RUN_DIGEST) == annotation(body, RUN_DIGEST):
+        whose = f"works for this run in {other or 'another store'}"
+    message = f"the Job {name_of(body)} in namespace {client.namespace} {whose}"
+    raise Conflict(message, "Use that store, another --namespace, or another name for this run: --name.")
+
+
+def _is_same(stored: Document, body: Document) -> bool:
+    return all(annotation(stored, name) == annotation(body, name) for name in (RUN_DIGEST, STORE_URL))
 
 
 def _add_service(client: Client, service: Mapping[str, Any], job: Document) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 RUN, KIND, K = "runner/run", "runner/kind", "runner/k"
-RUN_DIGEST = "runner/run-digest"
+RUN_DIGEST, STORE_URL = "runner/run-digest", "runner/store-url"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MAIN = "main"
 """The container whose exit code and output are the job's."""

@@ -27,11 +27,11 @@ def stop_job(client: Client, name: str, grace_s: float, patience_s: float = PATI
     await_gone(client, sight, patience_s)
 
 
-def delete_job(client: Client, name: str) -> None:
-    """Delete a Job; its pods end in the background."""
+def delete_job(client: Client, name: str, *, foreground: bool = False) -> None:
+    """Delete a Job; its pods end in the background, or before it."""
     sight = look(client, name)
     if sight is not None:
-        _delete(client, sight, foreground=False)
+        _delete(client, sight, foreground=foreground)
 
 
 def await_gone(client: Client, sight: Sight, patience_s: float = PATIENCE_S) -> None:

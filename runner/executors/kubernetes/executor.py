@@ -9,7 +9,7 @@ from runner.errors import StoreUnreachable
 from runner.executors.executor import Created, Job, LogLine
 from runner.executors.kubernetes.api_errors import AlreadyExists, Gone, StreamCut
 from runner.executors.kubernetes.client import Client
-from runner.executors.kubernetes.creation import create_job
+from runner.executors.kubernetes.creation import create_job, require_same
 from runner.executors.kubernetes.documents import KIND, RUN, Document, K, label, name_of, owned_by, uid_of
 from runner.executors.kubernetes.ending import delete_job, stop_job
 from runner.executors.kubernetes.logs import JobLog
@@ -17,6 +17,7 @@ from runner.executors.kubernetes.manifest import job_manifest, service_manifest
 from runner.executors.kubernetes.observation import Observation
 from runner.executors.kubernetes.observe import observations
 from runner.executors.kubernetes.outage import PATIENCE_S, Outage
+from runner.executors.kubernetes.security import require_admitted
 from runner.executors.kubernetes.sight import Sight, await_change, look
 from runner.executors.kubernetes.state import job_fact, shard_facts
 from runner.runs.jobs import JobFact
@@ -62,21 +63,25 @@ class KubernetesExecutor:
         return create_job(self._client, body, service)
 
     def check(self, job: Job) -> list[dict[str, Any]]:
-        """Have the cluster check a Job strictly, without creating anything; one that exists passes.
+        """Have the cluster check a Job strictly, without creating anything; one that exists and is the same passes.
 
         Returns:
             what would be sent: the Service, where there is one, and the Job.
 
         Raises:
-            runner.errors.InvalidSpec: the cluster rejects it, or is too old.
+            runner.errors.InvalidSpec: the cluster rejects it, would reject its pods, or is too old.
             runner.errors.NotFound: there is no such namespace.
+            runner.errors.Conflict: another run, or this one in another store, has a Job of this name.
         """
         self._require_version()
         bodies = {"services": self._service(job), "jobs": self._manifest(job)}
         asked = {kind: body for kind, body in bodies.items() if body is not None}
         for kind, body in asked.items():
-            with suppress(AlreadyExists):
+            try:
                 self._client.create(kind, body, dry_run=True)
+            except AlreadyExists:
+                require_same(self._client, asked["jobs"])
+        require_admitted(self._client)
         return list(asked.values())
 
     def jobs(self, run_id: str) -> list[JobFact]:
@@ -137,9 +142,14 @@ class KubernetesExecutor:
         """
         stop_job(self._client, name, grace_s, self._patience_s)
 
-    def delete(self, name: str) -> None:
-        """Forget the Job; its pods end in the background."""
-        delete_job(self._client, name)
+    def delete(self, name: str, *, foreground: bool = False) -> None:
+        """Forget the Job; its pods end in the background.
+
+        Args:
+            name: of the Job.
+            foreground: the Job stays until its pods have ended, so that whoever waits for its end waits for theirs.
+        """
+        delete_job(self._client, name, foreground=foreground)
 
     def observe(self, run_id: str) -> dict[str, Observation]:
         """What the cluster says of each Job of a run, by the Jobs' names."""

@@ -17,6 +17,7 @@ SUBMITTER = {
     ("", "services"): {"create", "delete", "get"},
     ("", "resourcequotas"): {"get", "list"},
     ("", "serviceaccounts"): {"get"},
+    ("", "namespaces"): {"get"},
 }
 """Every verb that somebody who submits runs holds. A new one needs a call in the product that fails without it."""
 

@@ -350,3 +350,17 @@ def test_a_holder_cannot_start_what_was_never_submitted():
 def test_a_cluster_has_one_follow_job(claims, jobs, step):
     facts = read_facts(run_store(claims=[TRAIN_1, *claims]), RUN)
     assert next_follower(facts, jobs_of(*jobs)) == step
+
+
+@pytest.mark.parametrize(
+    ("claims", "jobs", "k"),
+    [
+        ([], [], 1),
+        ([claimed("follow", 1)], [], 2),
+        ([claimed("follow", 1)], [alive("follow")], 2),
+        ([claimed("follow", 1)], [failed("follow")], 2),
+    ],
+)
+def test_a_run_that_stood_still_does_not_count_on_its_old_follower(claims, jobs, k):
+    facts = read_facts(run_store(claims=[TRAIN_1, *claims]), RUN)
+    assert next_follower(facts, jobs_of(*jobs), revived=True) == again("follow", k)

@@ -104,6 +104,56 @@ class TestCreating:
             executor.create(TASK)
 
 
+class TestChecking:
+    """Pod Security refuses pods, not Jobs: what the namespace enforces decides what its warning means."""
+
+    WARNING = '299 - "would violate PodSecurity \\"baseline:latest\\": host namespaces (hostNetwork=true)"'
+
+    @pytest.fixture
+    def warned(self, server, executor):
+        """A dry run that is answered with the warning; the namespace's label is the test's."""
+
+        def check(enforced):
+            key = "pod-security.kubernetes.io/enforce"
+            labels = {key: enforced} if enforced else {}
+            server.put("/api/v1/namespaces/lab", {"metadata": {"name": "lab", "labels": labels}})
+            executor._require_version()
+            server.failures = [(201, {}, {"Warning": self.WARNING})]
+            executor.check(TASK)
+
+        return check
+
+    @pytest.mark.parametrize("enforced", ["baseline", "restricted"])
+    def test_what_the_namespace_would_refuse_is_refused(self, warned, enforced):
+        with pytest.raises(InvalidSpec, match="hostNetwork") as caught:
+            warned(enforced)
+        assert "kubernetes.patch" in caught.value.remedy
+
+    @pytest.mark.parametrize("enforced", ["", "privileged", "a level to come"])
+    def test_what_is_only_warned_of_passes(self, warned, enforced):
+        warned(enforced)
+
+    def test_who_may_not_see_the_namespace_is_only_warned(self, server, warned):
+        server.refuses["/api/v1/namespaces/lab"] = (403, "no")
+        warned("restricted")
+
+    def test_one_that_exists_passes(self, server, executor):
+        put_job(server, digest=TASK.run_digest)
+        executor.check(TASK)
+
+    def test_the_same_run_in_another_store_is_refused(self, client):
+        def annotated(job, url):
+            made = manifest(job)
+            made["metadata"]["annotations"]["runner/store-url"] = url
+            return made
+
+        KubernetesExecutor(client, lambda job: annotated(job, "s3://one"), alone).create(TASK)
+        other = KubernetesExecutor(client, lambda job: annotated(job, "s3://other"), alone)
+        with pytest.raises(Conflict, match=r"this run in s3://one"):
+            other.check(TASK)
+        assert other.create(TASK) == "conflict"
+
+
 class TestService:
     @pytest.fixture
     def executor(self, client):
@@ -275,6 +325,11 @@ class TestEnding:
         executor.delete(NAME)
         executor.delete(NAME)
         assert server.objects == {}
+
+    def test_delete_in_the_foreground_keeps_the_job_until_its_pods_have_left(self, server, executor):
+        put_job(server)
+        executor.delete(NAME, foreground=True)
+        assert server.objects[f"{JOBS}/{NAME}"]["metadata"]["deletionTimestamp"]
 
 
 class TestObserving:
