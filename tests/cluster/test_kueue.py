@@ -135,9 +135,12 @@ def queue(tmp_path_factory):
     if not Kubectl(settings()["KUBECONFIG"], "default").has_kueue():
         pytest.skip("the cluster has no Kueue")
     root = tmp_path_factory.mktemp("kueue")
-    with own_site(root / "site") as site, own_queue(site, root / "queue") as name:
-        with laptop(root / "laptop", site.env) as machine:
-            yield Queue(site, name, machine)
+    with (
+        own_site(root / "site") as site,
+        own_queue(site, root / "queue") as name,
+        laptop(root / "laptop", site.env) as machine,
+    ):
+        yield Queue(site, name, machine)
 
 
 @pytest.fixture(scope="module")
