@@ -17,7 +17,6 @@ from tests.kustomize import K8S, around, kustomized, named
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 URGENT = 1000
-LEFT_BEHIND = "jobs,pods,services,workloads.kueue.x-k8s.io"
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,11 @@ class Queue:
         put_out = [c["message"] for c in said if (c["type"], c["status"]) == ("Evicted", "True")]
         waits = [c["message"] for c in said if (c["type"], c["status"]) == ("QuotaReserved", "False")]
         return next(iter(put_out or waits), "(nothing)")
+
+    def step(self, run_id):
+        """The step of training that its heartbeat says."""
+        facts = self.site.facts(run_id)
+        return facts.statuses["train"].step if "train" in facts.statuses else 0
 
     def suspended(self, job):
         return bool(self.site.job(job)["spec"].get("suspend"))
@@ -143,33 +147,46 @@ def queue(tmp_path_factory):
         yield Queue(site, name, machine)
 
 
+@dataclass(frozen=True)
+class Two:
+    """Two runs of the same weights, the first submitted before the second, and what the second said while it waited."""
+
+    first: str
+    second: str
+    explained: dict
+    status: dict
+    listed: str
+
+
 @pytest.fixture(scope="module")
 def two(queue):
-    """Two runs of the same weights, submitted one after the other; the queue has room for one."""
-    runs = queue.submit("first"), queue.submit("second")
-    eventually(lambda: not queue.suspended(f"{runs[0]}-train-1"), "the first has the quota")
-    return runs
+    """The queue is full when they come, has room for one of them after a while, and for the other when that has ended."""
+    with queue.taken():
+        first, second = queue.submit("first"), queue.submit("second")
+        explained = queue.waits(second, "kueue")
+        return Two(first, second, explained, queue.asked("status", second), queue.listed(second))
 
 
-def test_a_run_waits_in_the_queue_and_starts_when_the_first_ends(queue, two):
-    first, second = two
-    why = queue.waits(second, "kueue")
-    assert why["state"] == "queued"
-    assert why["passing"]
-    assert "nvidia.com/gpu" in why["sentence"]
-    assert why["remedy"]
-    told = queue.asked("status", second)
-    assert (told["state"], told["cause"]) == ("queued", why["sentence"])
-    assert queue.listed(second) == "queued"
-    eventually(lambda: "train-1" in queue.site.jobs(first), "the first trains")
-    assert queue.site.facts(second).attempts == ()
-    eventually(lambda: queue.site.facts(first).trained, f"{first} is trained")
-    eventually(lambda: queue.site.facts(second).attempts, f"{second} trains")
-    assert eventually(lambda: queue.listed(second) == "running", f"{second} is listed as running")
+def test_a_run_that_waits_for_quota_is_queued_with_kueues_own_reason(two):
+    assert two.explained["state"] == "queued"
+    assert two.explained["passing"]
+    assert "nvidia.com/gpu" in two.explained["sentence"]
+    assert two.explained["remedy"]
+    assert (two.status["state"], two.status["cause"]) == ("queued", two.explained["sentence"])
+    assert two.listed == "queued"
+
+
+def test_it_starts_when_the_one_before_it_has_ended(queue, two):
+    eventually(lambda: queue.site.facts(two.second).attempts, f"{two.second} trains")
+    ended = queue.site.job(f"{two.first}-train-1")["status"]["completionTime"]
+    (pod,) = queue.site.pods(two.second, "train")
+    began = queue.site.kube.run("get", "pod", pod, "-o", "jsonpath={.metadata.creationTimestamp}")
+    assert began >= ended
+    eventually(lambda: queue.listed(two.second) != "queued", f"{two.second} is listed as started")
 
 
 def test_a_follow_job_is_never_queued(queue, two):
-    for run in two:
+    for run in (two.first, two.second):
         job = queue.site.job(f"{run}-follow-1")
         assert "kueue.x-k8s.io/queue-name" not in job["metadata"]["labels"]
         assert not job["spec"].get("suspend")
@@ -177,8 +194,8 @@ def test_a_follow_job_is_never_queued(queue, two):
 
 
 def test_a_preempted_run_makes_a_checkpoint_waits_and_resumes_to_the_same_bits(queue, two):
-    first, second = two
-    step = eventually(lambda: (queue.asked("status", second)["step"] or 0) >= 2, f"{second}: step 2")
+    first, second = two.first, two.second
+    eventually(lambda: queue.step(second) >= 2, f"{second}: step 2")
     with queue.taken(**{"kueue.x-k8s.io/priority-class": queue.site.kube.namespace}):
         why = queue.waits(second, "preempted")
         assert why["passing"]
@@ -188,19 +205,23 @@ def test_a_preempted_run_makes_a_checkpoint_waits_and_resumes_to_the_same_bits(q
         told = queue.asked("status", second)
         assert (told["state"], told["cause"]) == ("queued", queue.asked("explain", second)["sentence"])
         eventually(lambda: queue.listed(second) == "queued", f"{second} is listed as queued")
-    for run in two:
+    for run in (first, second):
         assert queue.laptop.run("wait", run, "-o", "json").json["state"] == "succeeded"
     assert len([a for a in queue.site.facts(second).attempts if a.kind == "train"]) == 2
     assert queue.site.jobs(second) == ["follow-1", "infer-1", "train-1"], "no Job was too many"
     assert queue.site.works(first) == queue.site.works(second)
 
 
-def test_a_cancelled_run_that_waits_leaves_nothing_behind(queue):
+def test_a_cancelled_run_that_waits_leaves_nothing_that_runs_or_waits(queue):
     with queue.taken():
         run = queue.submit("third", seed=3)
         queue.waits(run, "kueue")
         queue.laptop.run("cancel", run)
-        gone = ("get", LEFT_BEHIND, "-l", f"runner/run={run}", "-o", "name")
-        eventually(lambda: not queue.site.kube.run(*gone).strip(), f"{run}: nothing is left", 60)
+        eventually(lambda: not queue.site.pods(run, "train"), f"{run}: no pod")
+        eventually(lambda: queue.site.jobs(run) == ["follow-1"], f"{run}: only the record of its follower")
+        done = ("wait", "job", f"{run}-follow-1", "--for=condition=Complete", "--timeout=120s")
+        queue.site.kube.run(*done)
+        waiting = queue.site.kube.run("get", "workloads", "-o", "jsonpath={.items[*].metadata.name}")
+        assert run not in waiting
         assert queue.asked("status", run)["state"] == queue.listed(run) == "cancelled"
     assert queue.site.facts(run).attempts == ()

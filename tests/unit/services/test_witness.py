@@ -1,5 +1,7 @@
 """How often a cluster is asked why a run stands where it stands."""
 
+from itertools import pairwise
+
 from runner.runs.facts import RunFacts
 from runner.services.witness import SAME_S, UNWELL_S, WELL_S, Witness
 from tests.corpus import read
@@ -31,7 +33,7 @@ def watched(cluster, seconds, state):
 
 
 def pauses(asked):
-    return [b - a for a, b in zip(asked, asked[1:], strict=False)]
+    return [b - a for a, b in pairwise(asked)]
 
 
 def test_what_stays_the_same_is_asked_for_ever_more_rarely():
