@@ -12,12 +12,12 @@ from runner.cli.output import emit, facts, format_option
 @format_option
 def explain(run: str, store: str | None, form: str) -> None:
     """Say why RUN stands where it stands, and what to change."""
-    from runner.services.explain import explain as explained
-    from runner.services.known import observer_of
+    from runner.services.explain import explanation
+    from runner.services.known import look, observer_of
     from runner.services.open_run import open_run
 
     opened = open_run(run, store)
-    found = explained(opened.jobs, observer_of(opened.jobs))
+    found = explanation(look(opened.jobs, lambda: observer_of(opened.jobs)))
 
     def text() -> None:
         facts({

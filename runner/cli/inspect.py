@@ -40,19 +40,19 @@ def ls(prefix: str, store: str | None, form: str) -> None:
 @format_option
 def status(run: str, store: str | None, form: str) -> None:
     """Show where RUN stands."""
-    from runner.runs.facts import read_facts
-    from runner.services.explain import explain
-    from runner.services.known import ask_jobs, observer_of
+    from runner.services.explain import explanation
+    from runner.services.known import look, observer_of
     from runner.services.open_run import open_run
-    from runner.services.result import read_result
+    from runner.services.result import result_of
 
     opened = open_run(run, store)
-    known = read_facts(opened.place.store, opened.run_id)
-    jobs, trouble = ask_jobs(opened.jobs, known)
-    for line in trouble:
+    known = look(opened.jobs, lambda: observer_of(opened.jobs))
+    for line in known.trouble:
         warn(line)
-    why = explain(opened.jobs, observer_of(opened.jobs))
-    result = replace(read_result(opened.place, opened.run_id, jobs), cause=None if why.well else why.sentence)
+    why = explanation(known)
+    result = replace(
+        result_of(opened.place, known.facts, known.jobs), cause=None if why.well else why.sentence
+    )
 
     def text() -> None:
         count = f" {result.step}/{result.max_steps}" if result.max_steps else ""

@@ -21,6 +21,21 @@ class Snapshot:
     jobs: JobFacts
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A step, and what was seen before it was taken.
+
+    Attributes:
+        step: what was due, and is done now.
+        snapshot: what the decision rested on.
+        stands: nothing was created or ended since, so that nobody need look again to know where the run stands.
+    """
+
+    step: Step
+    snapshot: Snapshot
+    stands: bool
+
+
 def highest_jobs(facts: RunFacts) -> tuple[tuple[JobKind, int], ...]:
     """The Jobs that decisions rest on: the highest claimed of each kind."""
     return tuple(facts.claims.items())
@@ -68,6 +83,19 @@ def take_step(
     proposal: JobClaim | None = None,
     wall: Callable[[], float] = time,
 ) -> Step:
+    """Observe, decide, do; see `take`."""
+    return take(store, run_id, jobs, intent=intent, proposal=proposal, wall=wall).step
+
+
+def take(
+    store: ObjectStore,
+    run_id: str,
+    jobs: Jobs,
+    *,
+    intent: Intent = "hold",
+    proposal: JobClaim | None = None,
+    wall: Callable[[], float] = time,
+) -> Taken:
     """Observe, decide, do. Safe for any number of callers at once; killed anywhere, the next caller goes on.
 
     Args:
@@ -79,7 +107,7 @@ def take_step(
         wall: seconds since the epoch.
 
     Returns:
-        What was due and is done now; for `Attach`, `WaitForOld` and a started `StopJob`: what to wait for.
+        The step that was due; for `Attach`, `WaitForOld` and a started `StopJob`: what to wait for.
     """
     snapshot = observe(store, run_id, jobs)
     step = next_step(snapshot.facts, snapshot.jobs, intent, proposal)
@@ -91,7 +119,7 @@ def take_step(
         jobs.create(read_claim(store, layout, step.kind, step.k))
     elif isinstance(step, StopJob) and not step.started:
         jobs.delete(step.kind, step.k)
-    return step
+    return Taken(step, snapshot, stands=not isinstance(step, ClaimAndCreate | CreateJob | StopJob))
 
 
 def take_follower_step(

@@ -1,14 +1,15 @@
 """Which cluster a run means, reached; and the store of a run that only the cluster knows."""
 
 import os
+import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from runner.errors import Forbidden, InvalidSpec, NotFound
 from runner.executors.kubernetes.client import Client
-from runner.executors.kubernetes.documents import STORE_URL
+from runner.executors.kubernetes.documents import MANAGED_BY, RUN, STORE_URL
 from runner.executors.kubernetes.executor import KubernetesExecutor
 from runner.runs.remembered import StoreLocation
 from runner.services.cluster_jobs import STORE_ENDPOINT, STORE_REGION
@@ -16,6 +17,9 @@ from runner.spec.model import Kubernetes
 
 BASE_NAMESPACE = "dreambooth"
 """The namespace of k8s/base as it stands."""
+
+_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+"""What can be a label's value."""
 
 _KNOCK_S = 1.5
 """A cluster that is asked on the off chance must not keep a person waiting."""
@@ -92,19 +96,23 @@ def annotated_store(run: str, environ: Mapping[str, str] = os.environ) -> StoreL
     )
     if not _answers(client.server):
         return None
-    jobs = client.list("jobs", labelSelector="app.kubernetes.io/managed-by=runner")["items"]
-    named = [
-        job["metadata"]
-        for job in jobs
-        if job["metadata"].get("labels", {}).get("runner/run", "").startswith(run)
-    ]
-    found = [metadata.get("annotations", {}) for metadata in named]
-    values = next((one for one in found if STORE_URL in one), None)
+    values = next(_annotations(client, run), None)
     if values is None:
         return None
     return StoreLocation(
         url=values[STORE_URL], endpoint=values.get(STORE_ENDPOINT), region=values.get(STORE_REGION)
     )
+
+
+def _annotations(client: Client, run: str) -> Iterator[Mapping[str, str]]:
+    """Those of the Jobs of a run, and only then those of all whose run's id begins so: there may be thousands."""
+    labels = [f"{RUN}={run}"] if _ID.fullmatch(run) else []
+    for selector in (*labels, f"{MANAGED_BY}=runner"):
+        for job in client.each("jobs", labelSelector=selector):
+            metadata = job["metadata"]
+            found: Mapping[str, str] = metadata.get("annotations") or {}
+            if STORE_URL in found and str((metadata.get("labels") or {}).get(RUN)).startswith(run):
+                yield found
 
 
 def _answers(server: str) -> bool:

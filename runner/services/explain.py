@@ -76,16 +76,20 @@ def explain(run: RunJobs, observer: Observer | None = None) -> Explanation:
         run: the run's Jobs.
         observer: looks at its cluster; None when it has none, or none can be asked.
     """
-    known = look(run, observer)
+    return explanation(look(run, lambda: observer))
+
+
+def explanation(known: Known) -> Explanation:
+    """The cause, of what is known of a run."""
     told = _told(known)
     found = told.verdict
     return Explanation(
-        run_id=run.run_id,
+        run_id=known.run.run_id,
         state=known.state,
         job=told.job,
         cause=found.cause,
         sentence=found.sentence,
-        remedy=found.remedy.replace("runner logs RUN", f"runner logs {run.run_id}"),
+        remedy=found.remedy.replace("runner logs RUN", f"runner logs {known.run.run_id}"),
         passing=found.passing,
         source=told.source,
         evidence=(*found.evidence, *known.trouble),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from runner.errors import Cancelled, DeadlineReached, RunFailed, StoreUnreachable, TimeoutReached
-from runner.runs.advance import take_step
+from runner.runs.advance import Snapshot, Taken, highest_jobs, take
 from runner.runs.documents import JobClaim, Status
 from runner.runs.facts import RunFacts, read_facts
 from runner.runs.index import record_state
@@ -95,8 +95,9 @@ class Watch:
         while True:
             step: Step | None = None
             try:
-                step = self._take_step()
-                yield from self._changes(step)
+                taken = self._take_step()
+                step = taken.step
+                yield from self._changes(taken)
                 self._silent_since = None
             except StoreUnreachable as error:
                 yield from self._sit_out(error)
@@ -127,28 +128,32 @@ class Watch:
             self._silent_since = now
             yield Silent(error.message)
 
-    def _take_step(self) -> Step:
+    def _take_step(self) -> Taken:
         intent = self.intent
-        step = take_step(
+        taken = take(
             self.jobs.place.store, self.jobs.run_id, self.jobs, intent=intent, proposal=self.proposal
         )
-        if not isinstance(step, WaitForOld):
-            self.first = self.first or step
+        if not isinstance(taken.step, WaitForOld):
+            self.first = self.first or taken.step
             # A submit starts what is due once. From then on it only holds the run: it must not start over what
             # somebody cancels or what fails for good while it watches.
             self.intent = "hold"
-        return step
+        return taken
 
-    def _changes(self, step: Step) -> Iterator[Event]:
-        store, run_id = self.jobs.place.store, self.jobs.run_id
-        facts = read_facts(store, run_id)
-        state = run_state(facts, self.jobs.facts(facts, tuple(facts.claims.items())))
+    def _changes(self, taken: Taken) -> Iterator[Event]:
+        # A run that goes on is not asked for twice: many may be followed at once.
+        now = taken.snapshot if taken.stands else self._look()
+        facts, state = now.facts, run_state(now.facts, now.jobs)
         if state != self._state:
             self._state = state
-            record_state(store, run_id, state)
-            yield Moved(state, step)
+            record_state(self.jobs.place.store, self.jobs.run_id, state)
+            yield Moved(state, taken.step)
         yield from self._new_beat(facts)
         yield from self._obstacle(facts, state)
+
+    def _look(self) -> Snapshot:
+        facts = read_facts(self.jobs.place.store, self.jobs.run_id)
+        return Snapshot(facts, self.jobs.facts(facts, highest_jobs(facts)))
 
     def _obstacle(self, facts: RunFacts, state: State) -> Iterator[Waits]:
         """What the cluster says of a run that stands still."""

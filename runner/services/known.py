@@ -1,7 +1,7 @@
 """All that an explanation of a run may rest on: the store, the executor's Jobs, what the cluster says of them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -79,11 +79,17 @@ def _not_asked(error: RunnerError) -> str:
     return f"the cluster could not be asked: {error.message}"
 
 
-def look(run: RunJobs, observer: Observer | None) -> Known:
-    """Look at a run from every side; what cannot be asked is said in `trouble`."""
+def look(run: RunJobs, find_observer: Callable[[], Observer | None]) -> Known:
+    """Look at a run from every side; what cannot be asked is said in `trouble`.
+
+    Of a run that has succeeded the store tells everything: its cluster is not asked, nor is any looked for.
+    """
     facts = read_facts(run.place.store, run.run_id)
+    if facts.success:
+        return Known(run, facts, None, run_state(facts, None), None)
     observations: Mapping[str, Observation] | None = None
     jobs, trouble = ask_jobs(run, facts)
+    observer = find_observer()
     try:
         observations = observer.observe(run.run_id) if observer and jobs is not None else None
     except (StoreUnreachable, Forbidden) as error:

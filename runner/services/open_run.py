@@ -1,6 +1,7 @@
 """From what a person calls a run to the run: its store, opened, and its Jobs."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from runner.errors import NotFound
 from runner.runs.claims import read_newest_claim
@@ -80,4 +81,5 @@ def jobs_of(place: Place, run_id: str, run_digest: str) -> RunJobs:
 def places(store: str | None = None) -> Places:
     """Where runs are looked for."""
     named = StoreLocation(url=normalise_url(store)) if store else None
-    return Places(store=named, annotations=annotated_store, remembered=remembered_stores())
+    # Asked once for a command, however often endpoint or region are looked up.
+    return Places(store=named, annotations=cache(annotated_store), remembered=remembered_stores())

@@ -60,12 +60,16 @@ def read_result(place: Place, run_id: str, jobs: JobFacts | None = None) -> RunR
         run_id: the run.
         jobs: what an executor says of its Jobs; None when none can be asked.
     """
-    facts = read_facts(place.store, run_id)
-    layout = RunLayout(run_id)
+    return result_of(place, read_facts(place.store, run_id), jobs)
+
+
+def result_of(place: Place, facts: RunFacts, jobs: JobFacts | None = None) -> RunResult:
+    """What a look at a run amounts to; see `read_result`."""
+    layout = facts.layout
     status = facts.statuses.get(facts.kind)
     base = place.settings.url
     return RunResult(
-        run_id=run_id,
+        run_id=facts.run_id,
         state=run_state(facts, jobs, now=time.time()),
         url=f"{base}/{layout.prefix.rstrip('/')}",
         phase=status.phase if status and not facts.success else None,

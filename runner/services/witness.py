@@ -14,8 +14,11 @@ from runner.runs.states import State
 from runner.services.known import Observer
 
 UNWELL_S = 5.0
-WELL_S = 30.0
-"""Seconds between two looks: a look is five lists of a namespace, and a run that goes on has nothing to tell."""
+SAME_S = 60.0
+WELL_S = 120.0
+"""Seconds between two looks: a look is five lists of a namespace. A run that goes on has nothing to tell, and what
+holds another one up is asked for ever more rarely, to `SAME_S`, while the answer stays the same: hundreds may wait in
+a queue. A run that gets into another state is looked at at once."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class Witness:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     _due: float = field(default=0.0, init=False)
+    _pause_s: float = field(default=UNWELL_S, init=False)
     _state: State | None = field(default=None, init=False)
     _noted: Observed | None = field(default=None, init=False)
     _verdict: Verdict | None = field(default=None, init=False)
@@ -45,14 +49,20 @@ class Witness:
         """
         if state == self._state and self.clock() < self._due:
             return self._verdict
+        before = self._state, self._verdict
         try:
             self._verdict = self._ask(facts, state)
         except (StoreUnreachable, Forbidden):
             return self._verdict
         self._state = state
-        unwell = state in {"queued", "pending", "trained", "lost"} or self._verdict is not None
-        self._due = self.clock() + (UNWELL_S if unwell else WELL_S)
+        self._pause_s = self._next_pause_s(same=before == (state, self._verdict))
+        self._due = self.clock() + self._pause_s
         return self._verdict
+
+    def _next_pause_s(self, *, same: bool) -> float:
+        if self._verdict is None and self._state not in {"queued", "pending", "trained", "lost"}:
+            return WELL_S
+        return min(2 * self._pause_s, SAME_S) if same else UNWELL_S
 
     def _ask(self, facts: RunFacts, state: State) -> Verdict | None:
         observations = self.observer.observe(facts.run_id)

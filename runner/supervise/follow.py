@@ -20,8 +20,8 @@ from runner.storage import open_store
 from runner.supervise.job import read_job
 from runner.supervise.options import Options
 
-POLL_S = 10.0
-"""Between two looks at the store; a change of a Job is noticed at once."""
+POLL_S = 30.0
+"""Between two looks at store and Jobs, of hundreds of followers at once; a change of a Job is noticed at once."""
 
 PATIENCE_S = 1800.0
 """A follower that gives up is only started again, ever more slowly."""

@@ -30,4 +30,8 @@ class Kubectl:
             )
 
     def has_kueue(self):
-        return bool(self.run("get", "crd", "workloads.kueue.x-k8s.io", "--ignore-not-found", "-o", "name"))
+        """Whether Kueue takes part in creating Jobs; its CRDs alone outlive it."""
+        kinds = "mutatingwebhookconfigurations"
+        return "kueue" in self.run("get", kinds, "-o", "name") and bool(
+            self.run("get", "crd", "workloads.kueue.x-k8s.io", "--ignore-not-found", "-o", "name")
+        )

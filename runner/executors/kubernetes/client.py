@@ -96,10 +96,20 @@ class Client:
     def list(self, path: str, **query: object) -> dict[str, Any]:
         """All objects of a kind, from all pages; a watch goes on at its `metadata.resourceVersion`."""
         try:
-            return self._pages(path, query)
+            first, *more = self._all_pages(path, query)
+            return {**first, "items": [item for page in (first, *more) for item in page.get("items") or ()]}
         except Gone:
             # The pages' snapshot has been compacted away: take everything in one answer.
             return self._json("GET", path, query)
+
+    def each(self, path: str, **query: object) -> Iterator[dict[str, Any]]:
+        """One object of a kind after the other; no more pages are asked for than are wanted.
+
+        Raises:
+            Gone: so slowly that the pages' snapshot has been compacted away.
+        """
+        for page in self._all_pages(path, query):
+            yield from page.get("items") or ()
 
     def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create an object, or only have the server check it. Sent once: when the answer is lost, it may be there.
@@ -204,13 +214,12 @@ class Client:
             raise api_errors.not_kubernetes(self._transport.asked(method, place))
         return value
 
-    def _pages(self, path: str, query: Mapping[str, object]) -> dict[str, Any]:
-        found = page = self._json("GET", path, {"limit": _PAGE, **query})
-        items = list(page.get("items") or ())
-        while mark := page.get("metadata", {}).get("continue"):
+    def _all_pages(self, path: str, query: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+        mark = None
+        while mark != "":
             page = self._json("GET", path, {"limit": _PAGE, **query, "continue": mark})
-            items += page.get("items") or ()
-        return {**found, "items": items}
+            mark = page.get("metadata", {}).get("continue") or ""
+            yield page
 
     def _event(self, path: str, line: bytes) -> dict[str, Any]:
         event = api_errors.status_object(line)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any, get_args
 
 from runner.errors import StoreUnreachable
@@ -22,6 +21,9 @@ from runner.executors.kubernetes.sight import Sight, await_change, look
 from runner.executors.kubernetes.state import job_fact, shard_facts
 from runner.runs.jobs import JobFact
 from runner.runs.layout import JobKind
+
+AFTER_OUTAGE_S = 5.0
+"""A watch that broke off is begun anew after so long."""
 
 Manifest = Callable[[Job], dict[str, Any]]
 ServiceManifest = Callable[[Job], dict[str, Any] | None]
@@ -117,7 +119,7 @@ class KubernetesExecutor:
     def await_change(self, run_id: str, timeout_s: float) -> None:
         """Wait until a Job of a run is another than `jobs` last saw, or for `timeout_s`."""
         deadline = time.monotonic() + timeout_s
-        with suppress(Gone, StreamCut, StoreUnreachable):
+        try:
             for event in self._client.watch(
                 "jobs",
                 self._seen.get(run_id, ""),
@@ -126,6 +128,9 @@ class KubernetesExecutor:
             ):
                 if event.get("type") != "BOOKMARK":
                     return
+        except (Gone, StreamCut, StoreUnreachable):
+            # Nobody watches now: look again soon.
+            deadline = min(deadline, time.monotonic() + AFTER_OUTAGE_S)
         time.sleep(max(0.0, deadline - time.monotonic()))
 
     def logs(

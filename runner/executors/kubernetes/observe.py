@@ -18,6 +18,7 @@ from runner.executors.kubernetes.documents import (
 )
 from runner.executors.kubernetes.observation import Observation
 
+_JOB_UID = "kueue.x-k8s.io/job-uid"
 _JOB_NAME = "batch.kubernetes.io/job-name"
 
 Documents = Sequence[dict[str, Any]]
@@ -32,7 +33,7 @@ def observations(client: Client, run_id: str) -> dict[str, Observation]:
     jobs = {name_of(job): job for job in client.list("jobs", labelSelector=mine)["items"]}
     pods = client.list("pods", labelSelector=mine)["items"]
     events = client.list("events")["items"]
-    workloads, quotas = _optional(client, "workloads"), _optional(client, "resourcequotas")
+    workloads, quotas = _workloads(client, jobs.values()), _optional(client, "resourcequotas")
     gone = {str(label(pod, _JOB_NAME)) for pod in pods} | _named_by(events, f"{run_id}-")
     return {
         name: _observation(name, jobs.get(name), pods, events, workloads, quotas)
@@ -47,9 +48,15 @@ def event_time(event: Document) -> str:
     return str(next((time for time in times if time), metadata(event).get("creationTimestamp") or ""))
 
 
-def _optional(client: Client, path: str) -> Documents:
+def _workloads(client: Client, jobs: Iterable[Document]) -> Documents:
+    """Those of these Jobs: a namespace keeps one for every Job that it keeps."""
+    uids = ",".join(uid_of(job) for job in jobs)
+    return _optional(client, "workloads", labelSelector=f"{_JOB_UID} in ({uids})") if uids else ()
+
+
+def _optional(client: Client, path: str, **query: str) -> Documents:
     try:
-        items: Documents = client.list(path)["items"]
+        items: Documents = client.list(path, **query)["items"]
     except (NotFound, Forbidden):
         return ()
     return items

@@ -387,3 +387,28 @@ class TestObserving:
         assert list(found) == [NAME]
         assert found[NAME].job is None
         assert (len(found[NAME].pods), len(found[NAME].events)) == (1, 1)
+
+
+class TestAwaitingAChange:
+    @pytest.mark.timeout(60)
+    @pytest.mark.parametrize("fault", ["gone", "cut"])
+    def test_a_watch_that_breaks_off_is_not_waited_out(self, server, executor, fault):
+        put_job(server)
+        executor.jobs(RUN)
+        server.watch_faults.append(fault)
+        executor.await_change(RUN, 3600)
+
+    @pytest.mark.timeout(60)
+    def test_a_change_ends_the_wait(self, server, executor):
+        put_job(server)
+        executor.jobs(RUN)
+        threading.Timer(0.3, lambda: server.change(f"{JOBS}/{NAME}", status={"ready": 1})).start()
+        executor.await_change(RUN, 3600)
+
+
+def test_of_the_queues_workloads_only_the_runs_own_are_asked_for(server, executor):
+    uid = put_job(server)
+    executor.observe(RUN)
+    (asked,) = server.asked("GET", "/workloads")
+    assert uid in asked
+    assert "kueue.x-k8s.io%2Fjob-uid+in+" in asked
