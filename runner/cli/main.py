@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from runner import __version__
-from runner.errors import RunnerError, Stopped
+from runner.errors import RunnerError, Stopped, without_passwords
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("runner.cli.specs", "write a commented spec"),
@@ -100,6 +100,7 @@ def _dispatch(argv: Sequence[str] | None) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
+        error.message = without_passwords(error.message)
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
