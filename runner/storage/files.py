@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -20,19 +21,32 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 _MKDIR_TRIES = 100
 
 
-def explain(error: OSError, where: str) -> RunnerError:
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What to do about a place that is full, or not for this user."""
+
+    full: str
+    refused: str
+
+
+LOCAL = Elsewhere(
+    "Free some space there, or use another disk (for the work of a run: TMPDIR, or resources.scratch on a cluster).",
+    "Give this user access to that folder, or name another one (for the work of a run: TMPDIR).",
+)
+STORE = Elsewhere(
+    "Free some space there, then submit again; or name another store with --store.",
+    "Give this user access to that folder, or name another store with --store.",
+)
+
+
+def explain(error: OSError, where: str, elsewhere: Elsewhere = LOCAL) -> RunnerError:
     """The error a person sees for `error`, which happened in the store or folder `where`."""
-    detail = f"{where}: {error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+    named = error.filename if error.filename and str(error.filename) != where else ""
+    detail = f"{where}: {error.strerror or error}" + (f" ({named})" if named else "")
     if error.errno in _FULL:
-        return DiskFull(
-            f"no room left writing to {detail}",
-            "Free some space there, then submit again; or name another store with --store.",
-        )
+        return DiskFull(f"no room left writing to {detail}", elsewhere.full)
     if error.errno in _REFUSED:
-        return Forbidden(
-            f"not allowed: {detail}",
-            "Give this user access to that folder, or name another store with --store.",
-        )
+        return Forbidden(f"not allowed: {detail}", elsewhere.refused)
     if error.errno in _ABSENT:
         return NotFound(f"not found: {detail}", "Check the path.")
     return StoreUnreachable(
@@ -41,12 +55,12 @@ def explain(error: OSError, where: str) -> RunnerError:
 
 
 @contextmanager
-def explained(where: str) -> Iterator[None]:
+def explained(where: str, elsewhere: Elsewhere = LOCAL) -> Iterator[None]:
     """Turn any `OSError` of the block into the error a person sees."""
     try:
         yield
     except OSError as error:
-        raise explain(error, where) from error
+        raise explain(error, where, elsewhere) from error
 
 
 @contextmanager
