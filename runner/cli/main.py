@@ -1,6 +1,7 @@
 """`runner`: the entry point. Commands are imported when they are called, not when they are listed."""
 
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -100,8 +101,9 @@ def _dispatch(argv: Sequence[str] | None) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        error.message = without_passwords(error.message)
-        error.show()
+        said = io.StringIO()
+        error.show(file=said)
+        click.echo(without_passwords(said.getvalue()), nl=False, err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _show(Stopped("interrupted", "Run the same command again."))
