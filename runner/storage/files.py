@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,8 @@ from runner.storage.store import Progress
 
 CHUNK_BYTES = 4 * 1024 * 1024
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_BROKEN = {errno.EIO}
+_IN_WORDS = re.compile(r"\(os error (\d+)\)")
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
@@ -56,11 +59,31 @@ def explain(error: OSError, where: str, elsewhere: Elsewhere = LOCAL) -> RunnerE
 
 @contextmanager
 def explained(where: str, elsewhere: Elsewhere = LOCAL) -> Iterator[None]:
-    """Turn any `OSError` of the block into the error a person sees."""
+    """Turn any `OSError` of the block, and a full disk behind a library's own error, into the error a person sees."""
     try:
         yield
     except OSError as error:
         raise explain(error, where, elsewhere) from error
+    except RunnerError:
+        raise
+    except Exception as error:
+        if (disk := disk_error(error)) is None:
+            raise
+        raise explain(disk, where, elsewhere) from error
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The disk's error, full or broken, that an exception is or hides; None when there is none behind it.
+
+    torch raises an error of its own over it, safetensors holds the system's number in words only.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno in _FULL | _BROKEN:
+            return link
+        link = link.__cause__ or link.__context__
+    found = _IN_WORDS.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 @contextmanager
