@@ -26,11 +26,17 @@ They are caught in two places only: `runner.cli` turns them into the CLI's exit 
     └── TimeoutReached            124             75
 """
 
+import re
 from typing import ClassVar
+
+_PASSWORD = re.compile(r"(:/+)[^/\s@]+:[^/\s@]+@")
+"""User and password in a URL, whose slashes a path may have lost."""
 
 
 class RunnerError(Exception):
     """A failure with a sentence for a person and a remedy.
+
+    Both reach terminals, logs and stores, so a password in a URL that they quote is left out.
 
     Args:
         message: what is wrong and where.
@@ -41,12 +47,17 @@ class RunnerError(Exception):
     container_code: ClassVar[int] = 70
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message = without_passwords(message)
+        self.remedy = without_passwords(remedy)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+def without_passwords(text: str) -> str:
+    """The text without the user and password of any URL in it."""
+    return _PASSWORD.sub(r"\1(not shown)@", text)
 
 
 class Usage(RunnerError):

@@ -1,6 +1,7 @@
 """`runner`: the entry point. Commands are imported when they are called, not when they are listed."""
 
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import click
 
 from runner import __version__
 from runner.cli.github import annotation, in_actions
-from runner.errors import RunnerError, Stopped
+from runner.errors import RunnerError, Stopped, without_passwords
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("runner.cli.specs", "write a commented spec"),
@@ -104,7 +105,9 @@ def _dispatch(argv: Sequence[str] | None) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(file=said)
+        click.echo(without_passwords(said.getvalue()), nl=False, err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _show(Stopped("interrupted", "Run the same command again."))

@@ -28,6 +28,7 @@ def init(
     """Write a commented spec to PATH (`-`: stdout)."""
     from runner.spec.concepts import from_concepts_list
     from runner.spec.template import STARTER, template
+    from runner.storage.files import explained
 
     values = dict(from_concepts_list(Path(from_concepts)) if from_concepts else STARTER)
     values |= {"name": name} if name else {}
@@ -39,7 +40,8 @@ def init(
     target = Path(path)
     if target.exists() and not force:
         raise Conflict(f"{path} exists", "Name another file, or replace it with --force.")
-    target.write_text(text, encoding="utf-8")
+    with explained(path):
+        target.write_text(text, encoding="utf-8")
     emit({"path": path}, form, lambda: None, path)
     note(f"wrote {path}; next: put your photos where instance_images says, then `runner submit {path}`")
 

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 from runner.errors import Forbidden, InputMissing, StoreUnreachable
 from runner.spec.models import model_files
+from runner.storage.files import disk_error, explain
 
 _REFUSED = (401, 403)
 _GONE = 404
@@ -23,6 +24,7 @@ def fetch_from_hub(model_id: str, commit: str, directory: Path, *, endpoint: str
         Forbidden: the model is gated or private, or does not exist: the hub tells these apart only with a token.
         InputMissing: no such model or commit, or it has no diffusers files.
         StoreUnreachable: the hub does not answer.
+        DiskFull: there is no room for them.
     """
     from huggingface_hub import HfApi  # a second of imports, and only hub models need it
 
@@ -32,7 +34,9 @@ def fetch_from_hub(model_id: str, commit: str, directory: Path, *, endpoint: str
         wanted = model_files(file.rfilename for file in info.siblings or ())
         for name in wanted:
             hub.hf_hub_download(model_id, name, revision=commit, local_dir=directory)
-    except Exception as error:  # noqa: BLE001 - the client raises three libraries' errors; all are told apart
+    except Exception as error:
+        if (disk := disk_error(error)) is not None:
+            raise explain(disk, str(directory)) from error
         _explain(error, model_id, commit)
     if not wanted:
         message = f"{model_id} at {commit[:12]} has no files of a diffusers model"

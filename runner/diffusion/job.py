@@ -5,6 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from runner.runs.handover import Handover, JobPaper, StopFlag, read_paper
 from runner.runs.layout import RunLayout
 from runner.spec.frozen import FrozenSpec, ModelRef
 from runner.storage import open_store
+from runner.storage.files import disk_error, explain
 from runner.storage.store import ObjectStore
 
 
@@ -104,12 +106,15 @@ def open_job(
     return Job(spec, paper, store, layout, work, handover, stop)
 
 
-def guarded(body: Callable[[], str], *, program: str, out_of_memory: OutOfDeviceMemory) -> ExitRecord:
+def guarded(
+    body: Callable[[], str], *, program: str, work: Path, out_of_memory: OutOfDeviceMemory
+) -> ExitRecord:
     """Run a program's body: the one place where errors become an exit record; tracebacks go to the log only.
 
     Args:
         body: does the work and says what it did, in a word or two.
         program: `training`, `inference`; for the sentence about an error that nobody foresaw.
+        work: the work directory; a disk without room is its disk, where nothing tells more.
         out_of_memory: what the accelerator's own out-of-memory error becomes.
     """
     try:
@@ -120,6 +125,8 @@ def guarded(body: Callable[[], str], *, program: str, out_of_memory: OutOfDevice
         message = f"{out_of_memory.message}: {str(error).splitlines()[0]}"
         return _record(OutOfDeviceMemory(message, out_of_memory.remedy))
     except Exception as error:  # noqa: BLE001  # whatever else: a person gets a sentence, the log the rest
+        if (disk := disk_error(error)) is not None:
+            return _record(explain(disk, str(work)))
         traceback.print_exc()
         last = traceback.format_exception_only(error)[-1].strip()
         return ExitRecord(
@@ -129,7 +136,8 @@ def guarded(body: Callable[[], str], *, program: str, out_of_memory: OutOfDevice
 
 def finish(handover: Handover, record: ExitRecord) -> int:
     """Hand the record over, repeat a failure in the log, and return the exit code."""
-    handover.finish(record)
+    with suppress(OSError):  # a disk that broke: the code still tells
+        handover.finish(record)
     if record.code:
         print(f"{record.cause}\n{record.remedy}".strip(), file=sys.stderr)  # noqa: T201  # the log's last words
     return record.code

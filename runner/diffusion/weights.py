@@ -1,13 +1,10 @@
 """Weights as files: safetensors in one dtype, equal tensors giving equal bytes."""
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -39,14 +36,7 @@ def save(tensors: Mapping[str, Tensor], path: Path, dtype: Dtype) -> None:
     """
     with explained(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(cast(tensors, dtype), path, metadata={"format": "pt"})
-        except SafetensorError as error:
-            # The library's own error holds the operating system's number in words only.
-            found = re.search(r"\(os error (\d+)\)", str(error))
-            if found is None:
-                raise
-            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+        save_file(cast(tensors, dtype), path, metadata={"format": "pt"})
 
 
 def save_pickle(tensors: Mapping[str, Tensor], path: Path, dtype: Dtype) -> None:
@@ -57,7 +47,9 @@ def save_pickle(tensors: Mapping[str, Tensor], path: Path, dtype: Dtype) -> None
     """
     with explained(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"state_dict": cast(tensors, dtype)}, path)
+        # Through Python's own file: torch's would not say why a write failed.
+        with path.open("wb") as file:
+            torch.save({"state_dict": cast(tensors, dtype)}, file)
 
 
 def load(path: Path) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ def run(arguments: Namespace) -> int:
         _do(open_job(arguments.run, work, handover, stop), arguments)
         return _DONE[arguments.mode]
 
-    return finish(handover, guarded(body, program="inference", out_of_memory=OUT_OF_MEMORY))
+    return finish(handover, guarded(body, program="inference", work=work, out_of_memory=OUT_OF_MEMORY))
 
 
 _DONE = {"publish": "published", "render": "drawn", "export": "exported"}

@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import runner
 from runner.errors import BadData, InvalidSpec
+from runner.spec.installing import UPGRADE
 
 IN_IMAGE = "DREAMBOOTH_IN_IMAGE"
 """Environment variable that the container images set: an upgrade there is another image."""
 
 _UPGRADE = {
-    "machine": "Upgrade the runner on this machine: pip install --upgrade runner.",
+    "machine": UPGRADE,
     "image": "Set kubernetes.image to an image of that version or newer, and submit again.",
 }
 

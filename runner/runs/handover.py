@@ -4,6 +4,7 @@
     requests/000001.json what is ready to be committed, in order; appears only when its directory is complete
     exit.json            the program's own word on how it ended
     stop                 the supervisor's wish to stop
+    reserve              room for exit.json, so that a full disk can still be told of
 
 Either side may be killed at any moment: a file is there whole or not at all, and a request stays until the
 supervisor has committed it, so that it is taken again after a crash. Commits are create-only, so twice is once.
@@ -14,6 +15,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
@@ -24,6 +26,9 @@ from runner.errors import Stopped
 from runner.runs.document import Document, Value
 from runner.runs.documents import ExitRecord, Status
 from runner.runs.layout import JobKind
+
+RESERVE_BYTES = 64 * 1024
+"""More than an exit record with its traceback takes."""
 
 
 class CheckpointRequest(Value):
@@ -119,6 +124,7 @@ class Handover:
         self.root = root
         self._requests = root / "requests"
         self._drafts = root / "drafts"
+        self._reserve = root / "reserve"
         for directory in (root, self._requests, self._drafts):
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -150,6 +156,7 @@ class Handover:
         before = self.read_exit()
         if before is not None and (before.code != Stopped.container_code or record.code == before.code):
             return
+        self._reserve.unlink(missing_ok=True)
         os.replace(self._draft(record.to_bytes()), self.root / "exit.json")  # noqa: PTH105  # atomic by contract
         _sync(self.root)
 
@@ -159,6 +166,10 @@ class Handover:
         return self.root / "stop"
 
     # --- the supervisor's side
+
+    def reserve(self) -> None:
+        """Keep room for the program's last word."""
+        self._draft(os.urandom(RESERVE_BYTES)).replace(self._reserve)
 
     def take(self) -> Taken | None:
         """The oldest request, or None; it stays in the queue until `done`."""
@@ -188,7 +199,8 @@ class Handover:
 
     def ask_to_stop(self) -> None:
         """Ask the program to make a checkpoint and leave."""
-        self.stop_file.touch()
+        with suppress(OSError):  # a full disk: the signal that follows reaches it all the same
+            self.stop_file.touch()
 
     # --- files
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from runner.errors import RunFailed, Usage
 from runner.services.jobs import store_environment
 from runner.services.open_run import OpenRun
+from runner.spec.installing import install
 
 STDERR = 2
 
@@ -31,9 +32,7 @@ def export_checkpoint(
         runner.errors.RunFailed: the conversion failed; its message was printed.
     """
     if importlib.util.find_spec("torch") is None:
-        raise Usage(
-            "torch is not installed here, so no weights can be converted", "pip install 'runner[train]'"
-        )
+        raise Usage("torch is not installed here, so no weights can be converted", install("train"))
     url = f"{run.place.settings.url}/{run.layout.prefix.rstrip('/')}"
     command: Sequence[str] = [
         sys.executable, "-m", "runner.infer", "export", "--run", url, "--checkpoint", checkpoint,

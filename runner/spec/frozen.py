@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from runner.errors import InvalidSpec
 from runner.spec import identity
 from runner.spec.fields import Section, setting
+from runner.spec.installing import UPGRADE as UPGRADE_HERE
 from runner.spec.model import RunSpec, Samples
 from runner.spec.training import ClassImages, Train
 
@@ -149,7 +150,7 @@ class FrozenSpec(Section):
 
 
 UPGRADE: Mapping[Reader, str] = {
-    "this machine": "Upgrade runner on this machine: pip install --upgrade runner.",
+    "this machine": UPGRADE_HERE,
     "the image": "Use a newer image: kubernetes.image.",
 }
 

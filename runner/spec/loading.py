@@ -173,6 +173,8 @@ def _background(written: Layer, base_dir: FilePath) -> tuple[ModelSource | None,
     nothing = Background("unknown", Layer())
     if not isinstance(reference, str) or not reference.strip():
         return None, nothing  # validation says that it is required
+    if has_known_form(reference):
+        return None, nothing  # it is told of as a secret, and quoted nowhere
     try:
         model = parse_model(reference, base_dir=base_dir, revision=written.get(("model", "revision")))
     except InvalidSpec as error:

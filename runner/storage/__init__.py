@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from runner.errors import InvalidSpec
 from runner.storage.store import ObjectInfo, ObjectStore, Progress
@@ -39,6 +39,10 @@ def open_store(
     return ProbedStore(S3Store(normal, endpoint=endpoint, region=region, secret_dir=secret_dir))
 
 
+_FORMS = "Write a directory or s3://bucket/prefix (with an endpoint if it is not AWS)."
+_CREDENTIALS = "Write it without them: credentials come from AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+
+
 def normalise_url(url: str, base: Path | None = None) -> str:
     """One spelling per store: `s3://bucket/prefix` without a trailing `/`, or an absolute path.
 
@@ -49,14 +53,23 @@ def normalise_url(url: str, base: Path | None = None) -> str:
     Raises:
         runner.errors.InvalidSpec: no store has such a URL.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
+    if parts.scheme and "@" in parts.netloc:
+        message = f"the URL {parts.scheme}://… holds a user or a password (not shown)"
+        raise InvalidSpec(message, _CREDENTIALS)
     if parts.scheme == "s3" and parts.netloc:
         return f"s3://{url.removeprefix('s3://').strip('/')}"
     if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
         return os.path.abspath(unquote(parts.path))  # noqa: PTH100 - resolve() would replace the user's symlinks
     if not url or "://" in url:
         message = f"no store has the URL {url!r}"
-        raise InvalidSpec(
-            message, "Write a directory or s3://bucket/prefix (with an endpoint if it is not AWS)."
-        )
+        raise InvalidSpec(message, _FORMS)
     return os.path.abspath((base or Path()) / Path(url).expanduser())  # noqa: PTH100 - as above
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        message = f"no store has the URL {url!r}: {error}"
+        raise InvalidSpec(message, _FORMS) from error

@@ -8,7 +8,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from runner.errors import Conflict, NotFound
-from runner.storage.files import copy, create_only, explain, explained, replacing
+from runner.storage.files import STORE, copy, create_only, explain, explained, replacing
 from runner.storage.keys import TEMPORARY_PREFIX, check_key, split_prefix
 from runner.storage.store import ObjectInfo, Progress
 
@@ -75,7 +75,7 @@ class DirectoryStore:
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`; folders left empty go too."""
         path = self.root / check_key(key)
-        with explained(self.url):
+        with explained(self.url, STORE):
             try:
                 path.unlink()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -102,7 +102,7 @@ class DirectoryStore:
             yield self.root / check_key(key)
         except OSError as error:
             if error.errno not in _ABSENT:
-                raise explain(error, self.url) from error
+                raise explain(error, self.url, STORE) from error
             raise self._absent(key) from error
 
     def _absent(self, key: str) -> NotFound:
@@ -122,7 +122,7 @@ class DirectoryStore:
                 message = f"not a key on this file system: {key!r} has too long a part"
                 raise ValueError(message) from error
             if error.errno not in _IN_THE_WAY:
-                raise explain(error, self.url) from error
+                raise explain(error, self.url, STORE) from error
             message = (
                 f"{self.url} cannot hold {key}: a file or folder stands in the way ({error.filename or path})"
             )
@@ -132,7 +132,7 @@ class DirectoryStore:
         self, folder: Path, above: str, begins: str, parents: frozenset[tuple[int, int]]
     ) -> Iterator[ObjectInfo]:
         """Objects of one folder, in key order; `parents` (device, inode) stop a symlink that leads back up."""
-        with explained(self.url):
+        with explained(self.url, STORE):
             entries = _entries(folder, begins)
         for key_part, entry in entries:
             status = self._status(entry)
@@ -146,7 +146,7 @@ class DirectoryStore:
 
     def _status(self, entry: os.DirEntry[str]) -> os.stat_result | None:
         """What the file is now; None when it was deleted since the folder was read."""
-        with explained(self.url):
+        with explained(self.url, STORE):
             try:
                 return entry.stat()
             except FileNotFoundError:

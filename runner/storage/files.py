@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -14,25 +16,40 @@ from runner.storage.store import Progress
 
 CHUNK_BYTES = 4 * 1024 * 1024
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_BROKEN = {errno.EIO}
+_IN_WORDS = re.compile(r"\(os error (\d+)\)")
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 _MKDIR_TRIES = 100
 
 
-def explain(error: OSError, where: str) -> RunnerError:
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What to do about a place that is full, or not for this user."""
+
+    full: str
+    refused: str
+
+
+LOCAL = Elsewhere(
+    "Free some space there, or use another disk (for the work of a run: TMPDIR, or resources.scratch on a cluster).",
+    "Give this user access to that folder, or name another one (for the work of a run: TMPDIR).",
+)
+STORE = Elsewhere(
+    "Free some space there, then submit again; or name another store with --store.",
+    "Give this user access to that folder, or name another store with --store.",
+)
+
+
+def explain(error: OSError, where: str, elsewhere: Elsewhere = LOCAL) -> RunnerError:
     """The error a person sees for `error`, which happened in the store or folder `where`."""
-    detail = f"{where}: {error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+    named = error.filename if error.filename and str(error.filename) != where else ""
+    detail = f"{where}: {error.strerror or error}" + (f" ({named})" if named else "")
     if error.errno in _FULL:
-        return DiskFull(
-            f"no room left writing to {detail}",
-            "Free some space there, then submit again; or name another store with --store.",
-        )
+        return DiskFull(f"no room left writing to {detail}", elsewhere.full)
     if error.errno in _REFUSED:
-        return Forbidden(
-            f"not allowed: {detail}",
-            "Give this user access to that folder, or name another store with --store.",
-        )
+        return Forbidden(f"not allowed: {detail}", elsewhere.refused)
     if error.errno in _ABSENT:
         return NotFound(f"not found: {detail}", "Check the path.")
     return StoreUnreachable(
@@ -41,12 +58,32 @@ def explain(error: OSError, where: str) -> RunnerError:
 
 
 @contextmanager
-def explained(where: str) -> Iterator[None]:
-    """Turn any `OSError` of the block into the error a person sees."""
+def explained(where: str, elsewhere: Elsewhere = LOCAL) -> Iterator[None]:
+    """Turn any `OSError` of the block, and a full disk behind a library's own error, into the error a person sees."""
     try:
         yield
     except OSError as error:
-        raise explain(error, where) from error
+        raise explain(error, where, elsewhere) from error
+    except RunnerError:
+        raise
+    except Exception as error:
+        if (disk := disk_error(error)) is None:
+            raise
+        raise explain(disk, where, elsewhere) from error
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The disk's error, full or broken, that an exception is or hides; None when there is none behind it.
+
+    torch raises an error of its own over it, safetensors holds the system's number in words only.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno in _FULL | _BROKEN:
+            return link
+        link = link.__cause__ or link.__context__
+    found = _IN_WORDS.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 @contextmanager

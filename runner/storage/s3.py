@@ -18,6 +18,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from s3transfer.exceptions import RetriesExceededError
+from urllib3.exceptions import HTTPError
 
 from runner.errors import Conflict, InvalidSpec
 from runner.storage import s3_errors
@@ -231,8 +232,9 @@ class S3Store:
         """Turn the SDK's errors into those a person sees."""
         try:
             yield
-        except (BotoCoreError, ClientError, Boto3Error, RetriesExceededError) as error:
-            # The transfer functions wrap what happened.
+        except (BotoCoreError, ClientError, Boto3Error, RetriesExceededError, HTTPError) as error:
+            # The SDK lets urllib3's own error pass when the body of an error's answer breaks off, as that of a
+            # server that speaks https. The transfer functions wrap what happened.
             cause = getattr(error, "last_exception", None)
             if isinstance(error, Boto3Error):
                 cause = error.__context__

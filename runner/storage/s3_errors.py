@@ -11,7 +11,10 @@ from runner.storage.store import CreateOnlyUnsupported
 _CREDENTIALS = (
     "Check the AWS_* variables or profile; in a pod, the keys of the Secret that store.secret names."
 )
-_RETRY = "Try again; if it stays so, check store.endpoint and the network (proxy, VPN, firewall)."
+_RETRY = (
+    "Try again; if it stays so, check store.endpoint (the port, and whether the server speaks http or https)"
+    " and the network (proxy, VPN, firewall)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ _TABLE = (
     ),
     _Meaning(
         "ReadTimeoutError ConnectionClosedError ResponseStreamingError IncompleteReadError HTTPClientError"
-        " ResponseParserError RequestTimeout",
+        " HTTPError ResponseParserError RequestTimeout",
         StoreUnreachable,
         "the connection broke",
         _RETRY,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from runner.errors import Usage
+from runner.spec.installing import install
 
 JobKind = Literal["train", "infer", "render", "follow"]
 
@@ -116,8 +117,8 @@ def has_cuda(environ: Mapping[str, str] = os.environ) -> bool:
     """
     found = importlib.util.find_spec("torch")
     if found is None or found.origin is None:
-        message = "torch is not installed here, so nothing can be trained or drawn."
-        raise Usage(message, "Install the training extra: pip install 'runner[train]'.")
+        message = "torch is not installed here, so nothing can be trained or drawn"
+        raise Usage(message, install("train"))
     in_pod = "KUBERNETES_SERVICE_HOST" in environ
     present = in_pod or any(Path(device).exists() for device in _DEVICES)
     return present and _built_for_cuda(Path(found.origin).with_name("version.py"))

@@ -50,4 +50,6 @@ def write_paper(work: Path, paper: JobPaper) -> Handover:
     """Tell the program what to do; the directory through which it answers."""
     with explained(str(work)):
         (work / "job.json").write_bytes(paper.to_bytes())
-        return Handover(work / "handover")
+        handover = Handover(work / "handover")
+        handover.reserve()
+        return handover

@@ -51,7 +51,7 @@ def run(run_url: str, work: Path, stop: StopFlag | None = None) -> int:
         return "trained"
 
     try:
-        record = guarded(body, program="training", out_of_memory=OUT_OF_MEMORY)
+        record = guarded(body, program="training", work=work, out_of_memory=OUT_OF_MEMORY)
     finally:
         leave()
     return finish(handover, record)

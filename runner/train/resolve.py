@@ -7,6 +7,7 @@ import torch
 
 from runner.errors import DeviceMismatch, InvalidSpec
 from runner.runs.documents import ResolvedChoices
+from runner.spec.installing import install
 from runner.spec.training import Train
 
 _BF16_CAPABILITY = (8, 0)  # Ampere: the first with bf16 matrix units
@@ -139,7 +140,7 @@ def require(choices: Choices, device: Device) -> None:
     for package, wanted in (("bitsandbytes", choices.optimizer), ("xformers", choices.attention)):
         if wanted in {"adamw8bit", "xformers"} and util.find_spec(package) is None and _uses(package, wanted):
             message = f"{wanted} needs the package {package}, which is not installed"
-            raise InvalidSpec(message, "pip install 'runner[cuda]'")
+            raise InvalidSpec(message, install("cuda"))
 
 
 def _uses(package: str, wanted: str) -> bool:

@@ -71,6 +71,60 @@ def test_3_nothing_is_published_yet(cli, desk, command):
     assert f"runner status {run_id}" in ended.err
 
 
+@pytest.mark.parametrize("path", ["a/b/c/run.yaml", "/proc/run.yaml", "run.yaml/run.yaml"])
+def test_3_there_is_no_such_folder_to_write_to(cli, desk, path):
+    desk.write_spec()
+    ended = cli("init", path)
+    assert ended.code == 3
+    assert f"not found: {path}" in ended.err
+    assert "fix: " in ended.err
+
+
+PASSWORD = "hunter2"
+HIDDEN = f"s3://user:{PASSWORD}@bucket"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate", "run.yaml", "--model", f"https://user:{PASSWORD}@x/y"],
+        ["validate", "run.yaml", "--set", f"model.id=https://user:{PASSWORD}@x/y"],
+        ["validate", "run.yaml", "--set", f"vae=https://user:{PASSWORD}@x/y"],
+        ["validate", "run.yaml", "--store", HIDDEN],
+        ["validate", HIDDEN],
+        ["ls", "--store", HIDDEN],
+        ["status", HIDDEN],
+        ["status", f"{HIDDEN}/runs/teddy-12345678"],
+        ["status", "teddy", "--store", HIDDEN],
+        ["init", HIDDEN],
+        [HIDDEN],
+        ["version", HIDDEN],
+    ],
+    ids=" ".join,
+)
+def test_a_password_in_a_url_is_refused_and_never_printed(cli, desk, arguments):
+    desk.write_spec()
+    ended = cli(*arguments)
+    assert ended.code
+    assert "(not shown)" in ended.err
+    assert PASSWORD not in ended.out + ended.err
+
+
+def test_a_password_in_the_environment_is_refused_and_never_printed(cli, monkeypatch):
+    monkeypatch.setenv("DREAMBOOTH_STORE", HIDDEN)
+    for arguments in (["ls"], ["status", "teddy"]):
+        ended = cli(*arguments)
+        assert ended.code
+        assert "AWS_PROFILE" in ended.err
+        assert PASSWORD not in ended.out + ended.err
+
+
+def test_7_half_an_address_is_no_store(cli):
+    ended = cli("ls", "--store", "s3://[")
+    assert ended.code == 7
+    assert "no store has the URL" in ended.err
+
+
 def test_4_what_exists_is_not_replaced(cli, desk):
     kept = desk.write_spec().read_text()
     ended = cli("init", "run.yaml")

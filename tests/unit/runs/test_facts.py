@@ -273,7 +273,7 @@ def test_restart_is_refused_while_a_job_is_alive_after_training_and_after_anothe
     assert store.size(LAYOUT.checkpoint_state(1)) is not None
 
 
-@pytest.mark.parametrize(("variable", "remedy"), [("", "pip install --upgrade"), ("1", "kubernetes.image")])
+@pytest.mark.parametrize(("variable", "remedy"), [("", "git pull"), ("1", "kubernetes.image")])
 def test_a_newer_document_names_the_side_to_upgrade(monkeypatch, variable, remedy):
     monkeypatch.setenv("DREAMBOOTH_IN_IMAGE", variable)
     newer = json.dumps(json.loads(TRAIN_1.to_bytes()) | {"schema": 2, "runner": "9.0"}).encode()

@@ -219,7 +219,7 @@ def test_a_claim_cannot_change_what_is_identity():
 
 
 @pytest.mark.parametrize(
-    ("reader", "remedy"), [("this machine", "pip install --upgrade"), ("the image", "kubernetes.image")]
+    ("reader", "remedy"), [("this machine", "git pull"), ("the image", "kubernetes.image")]
 )
 def test_a_newer_spec_json_is_refused_naming_the_side_to_upgrade(reader, remedy):
     content = json.loads(frozen().to_bytes()) | {"schema": 2, "novelty": 1}

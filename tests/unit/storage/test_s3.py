@@ -102,6 +102,19 @@ class TestSeaweed:
             open_store(bucket.url, endpoint=seaweed.https_endpoint).get("a")
         assert "AWS_CA_BUNDLE" in caught.value.remedy
 
+    @pytest.mark.parametrize("ask", ["get", "size", "list", "put", "put_if_absent", "download"])
+    def test_http_to_an_https_server(self, bucket, seaweed, tmp_path, ask):
+        store = open_store(bucket.url, endpoint=seaweed.https_endpoint.replace("https:", "http:"))
+        arguments = {
+            "list": (),
+            "put": ("a", b"1"),
+            "put_if_absent": ("a", b"1"),
+            "download": ("a", tmp_path / "a"),
+        }
+        with pytest.raises(StoreUnreachable) as caught:
+            list(getattr(store, ask)(*arguments.get(ask, ("a",))))
+        assert "http or https" in caught.value.remedy
+
     def test_https_to_an_http_server(self, bucket):
         with pytest.raises(StoreUnreachable, match="plain http"):
             open_store(bucket.url, endpoint=bucket.endpoint.replace("http:", "https:")).get("a")
