@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.inspect import store_option
+from runner.cli.options import Duration
 from runner.cli.output import amount, emit, format_option, note, table
 from runner.cli.progress import PhaseBars, PhaseLines, progress
 from runner.errors import Stopped
@@ -48,9 +49,19 @@ def rm(run: str, store: str | None, form: str, *, keep_output: bool, yes: bool) 
     )
 
 
+def _long_enough(_: click.Context, option: click.Parameter, length_s: float) -> float:
+    if length_s < SHORTEST_S:
+        raise click.BadParameter(
+            "at least 1d: what a submit stores belongs to no run at first.", param=option
+        )
+    return length_s
+
+
 @click.command()
 @click.option(
     "--older-than",
+    type=Duration(),
+    callback=_long_enough,
     default="7d",
     show_default=True,
     metavar="TIME",
@@ -59,7 +70,7 @@ def rm(run: str, store: str | None, form: str, *, keep_output: bool, yes: bool) 
 @click.option("--yes", is_flag=True, help="Remove it; otherwise it is only shown.")
 @store_option
 @format_option
-def gc(older_than: str, store: str | None, form: str, *, yes: bool) -> None:
+def gc(older_than: float, store: str | None, form: str, *, yes: bool) -> None:
     """Show, and with --yes remove, what no run of the store refers to any more.
 
     That is: datasets, class images and base models of no run, what attempts uploaded that lost, resume states of
@@ -68,7 +79,7 @@ def gc(older_than: str, store: str | None, form: str, *, yes: bool) -> None:
     from runner.services.collect import collect, find_garbage, multipart_rule, the_store
 
     place = the_store(store)
-    garbage = find_garbage(place, _older_than(older_than))
+    garbage = find_garbage(place, older_than)
     if yes:
         with progress() as view:
             collect(garbage, _counted(view, garbage.objects))
@@ -95,20 +106,6 @@ def _print_garbage(garbage: "Garbage", *, removed: bool) -> None:
         table(["what", "where", "objects", "size"], rows)
     done = "removed" if removed else "could be removed"
     click.echo(f"{_count(garbage.objects, garbage.size)} {done}")
-
-
-def _older_than(text: str) -> int:
-    from runner.spec.durations import seconds
-
-    try:
-        length_s = seconds(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--older-than") from error
-    if length_s < SHORTEST_S:
-        raise click.BadParameter(
-            "at least 1d: what a submit stores belongs to no run at first", param_hint="--older-than"
-        )
-    return length_s
 
 
 def _ask(question: str) -> None:
