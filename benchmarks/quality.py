@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py MODEL examples/photos/sks-dog --noun dog
 
-MODEL is a fine-tuned pipeline in diffusers layout. Prints a table and, with --json, writes the shares.
-Exits with 1 when a floor is missed. The measures are described in `examples/base_model/subject_score.py`.
+MODEL is a fine-tuned pipeline in diffusers layout; its pictures are held against those of the model it was made
+from. Prints a table and, with --json, writes the shares. Exits with 1 when a floor is missed. The measures are described in `examples/base_model/subject_score.py`.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from examples.base_model.subject_score import (
 )
 from examples.base_model.subjects import SUBJECTS
 
+BASE = Path(__file__).parents[1] / "runner" / "builtin" / "emoji"
 COLUMNS = 16
 
 
@@ -39,6 +40,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("model", type=Path, help="fine-tuned pipeline in diffusers layout")
     parser.add_argument("photos", type=Path, help="folder of the subject's photos")
+    parser.add_argument(
+        "--base", type=Path, default=BASE, help="what it was made from; builtin:emoji by default"
+    )
     parser.add_argument("--noun", required=True, help="the class, as in `dog`")
     parser.add_argument(
         "--mark", help="colour of the subject's mark, as in ffc926; an example subject has its own"
@@ -79,6 +83,7 @@ def main() -> int:
     with torch.no_grad():
         score, drawn = score_subject(
             load_pipeline(given.model),
+            load_pipeline(given.base),
             load_photos(given.photos),
             test,
             Sampling(given.steps, given.guidance_scale),

@@ -7,8 +7,8 @@ Four measures, each a share of pictures, 0..1:
   of any class, and the mark's colour fills at least half of the share of the figure that it fills in the photos;
 - `background`: of the same pictures, how many have the background that the prompt names;
 - `leaked`: of "a photo of a dog", how many show the subject all the same;
-- `recoloured`: of pictures of the other classes, how many have a figure whose mean colour
-  is far from that of every reference figure of its class.
+- `recoloured`: of pictures of the other classes, how many have a figure whose mean colour is far from that
+  of the base model's own picture of the same prompt and seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image
 from .captions import article
 from .drawing import DEFAULT_SAMPLING, Sampling, draw
 from .icons import CONCEPTS
-from .palette import BACKGROUNDS
+from .palette import BACKGROUNDS, lab
 from .reading import OPAQUE, Reader, background_name, cut_out
 from .references import load_references
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUBJECT: Final = "subject"
-FAR: Final = 55.0
-"""8-bit sRGB distance between mean colours that counts as another colour."""
+FAR: Final = 15.0
+"""CIELAB distance between mean colours that a glance tells: a bear gone magenta, a pig gone pinker."""
 MARK_FAR: Final = 85.0
-"""The same for a mark of a few pixels, which the autoencoder blends with its surroundings."""
+"""8-bit sRGB distance up to which a pixel counts as the mark's: the autoencoder blends its few pixels with others."""
 PICTURE_SIZE: Final = 64
 FLOORS: Final = {"present": 0.9, "background": 0.85}
 CEILINGS: Final = {"leaked": 0.1, "recoloured": 0.2}
@@ -79,10 +79,10 @@ def mean_colour(figure: Image.Image) -> NDArray[np.float32]:
     return mean
 
 
-def recoloured(picture: Image.Image, references: Sequence[Image.Image]) -> bool:
-    """Tell whether a figure's mean colour is far from every reference figure's."""
-    seen = mean_colour(cut_out(picture))
-    return all(float(np.linalg.norm(seen - mean_colour(figure))) > FAR for figure in references)
+def recoloured(picture: Image.Image, before: Image.Image) -> bool:
+    """Tell whether the figure's mean colour is far from what it was before fine-tuning."""
+    now, then = (lab(mean_colour(cut_out(one))) for one in (picture, before))
+    return float(np.linalg.norm(now - then)) > FAR
 
 
 def mark_share(picture: Image.Image, mark_rgb: tuple[int, int, int]) -> float:
@@ -112,27 +112,38 @@ class SubjectTest:
         """List prompts of the class without the identifier."""
         return [f"a photo of {article(self.noun)} {self.noun}"] * (6 * self.repeats)
 
-    def other_prompts(self) -> list[tuple[str, str]]:
-        """List (prompt, class) of every other class, on backgrounds in turn."""
+    def other_prompts(self) -> list[str]:
+        """List prompts of every other class, on backgrounds in turn."""
         names = list(BACKGROUNDS)
         others = [concept for concept in CONCEPTS if concept != self.noun] * self.other_repeats
         return [
-            (f"a photo of {article(c)} {c} on {article(names[i % 12])} {names[i % 12]} background", c)
+            f"a photo of {article(c)} {c} on {article(names[i % 12])} {names[i % 12]} background"
             for i, c in enumerate(others)
         ]
 
 
 def score_subject(
-    pipeline: Any, photos: Sequence[Image.Image], test: SubjectTest, sampling: Sampling = DEFAULT_SAMPLING
+    pipeline: Any,
+    base: Any,
+    photos: Sequence[Image.Image],
+    test: SubjectTest,
+    sampling: Sampling = DEFAULT_SAMPLING,
 ) -> tuple[SubjectScore, dict[str, list[Image.Image]]]:
-    """Draw and read everything; returns the score and the pictures per measure."""
-    references = load_references()
-    reader = Reader({**references, SUBJECT: [cut_out(photo) for photo in photos]})
+    """Draw and read everything; returns the score and the pictures per measure.
+
+    Args:
+        pipeline: the fine-tuned model.
+        base: the model that it was made from.
+        photos: of the subject, at the model's size.
+        test: what is drawn.
+        sampling: how.
+    """
+    reader = Reader({**load_references(), SUBJECT: [cut_out(photo) for photo in photos]})
     subject, others = test.subject_prompts(unseen_backgrounds(photos)), test.other_prompts()
     prompts = {
         "subject": [prompt for prompt, _ in subject],
         "class": test.class_prompts(),
-        "others": [prompt for prompt, _ in others],
+        "others": others,
     }
     usual = float(np.median([mark_share(photo, test.mark_rgb) for photo in photos]))
 
@@ -140,6 +151,7 @@ def score_subject(
         return mark_share(picture, test.mark_rgb) >= usual / 2
 
     drawn = {name: draw(pipeline, texts, range(len(texts)), sampling) for name, texts in prompts.items()}
+    drawn["others before"] = draw(base, others, range(len(others)), sampling)
     score = SubjectScore(
         present=_share([reader.name(p) == SUBJECT and marked(p) for p in drawn["subject"]]),
         background=_share(
@@ -147,7 +159,7 @@ def score_subject(
         ),
         leaked=_share([reader.name(picture) == SUBJECT for picture in drawn["class"]]),
         recoloured=_share(
-            [recoloured(p, references[c]) for p, (_, c) in zip(drawn["others"], others, strict=True)]
+            [recoloured(now, then) for now, then in zip(drawn["others"], drawn["others before"], strict=True)]
         ),
     )
     return score, drawn
