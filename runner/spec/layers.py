@@ -38,6 +38,10 @@ class Layer:
             value = value[step]
         return value
 
+    def without(self, path: Path) -> "Layer":
+        """This layer without the value at a path, or the nearest that exists above it in a mapping."""
+        return Layer(_without(self.values, path), self.origins)
+
     def assign(self, path: Path, value: Any, origin: str) -> Problem | None:
         """Set one value, as `--set` does; says what is wrong when there is no such place."""
         try:
@@ -54,6 +58,18 @@ def _merged(low: Any, high: Any) -> Any:
     if not (isinstance(low, dict) and isinstance(high, dict)):
         return high
     return {**low, **{key: _merged(low[key], value) if key in low else value for key, value in high.items()}}
+
+
+def _without(tree: Any, path: Path) -> Any:
+    """The tree without that value; what lies in no mapping stays."""
+    step, *rest = path
+    if isinstance(tree, dict) and step in tree:
+        if not rest or not isinstance(tree[step], dict | list):
+            return {key: value for key, value in tree.items() if key != step}
+        return {**tree, step: _without(tree[step], tuple(rest))}
+    if isinstance(tree, list) and isinstance(step, int) and step < len(tree) and rest:
+        return [*tree[:step], _without(tree[step], tuple(rest)), *tree[step + 1 :]]
+    return tree
 
 
 def _assigned(tree: Any, path: Path, value: Any) -> Any:

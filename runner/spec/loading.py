@@ -155,11 +155,10 @@ def _checked(written: Layer, problems: list[Problem], source: str, base_dir: Fil
     try:
         spec = RunSpec.model_validate(complete.values)
     except ValidationError as error:
-        raise SpecProblems(
-            source, _ordered([*problems, *translate(error, RunSpec, complete.where)])
-        ) from error
+        problems += [*translate(error, RunSpec, complete.where), *_in_the_rest(complete, error)]
+        raise SpecProblems(source, _ordered(problems)) from error
     findings = check(spec)
-    problems += [_from_finding(finding, complete) for finding in findings if finding.severity == "error"]
+    problems += _errors(findings, complete)
     problems += _missing_resolution(spec, problems)
     if problems or model is None:
         raise SpecProblems(source, _ordered(problems))
@@ -210,6 +209,21 @@ def _conflicts(written: Layer) -> list[Problem]:
         return []
     where = written.where(("train", "epochs"))
     return [Problem("train.epochs", "and train.max_steps exclude each other", "Keep one of them.", where)]
+
+
+def _in_the_rest(complete: Layer, error: ValidationError) -> list[Problem]:
+    """What else is wrong, where the spec without its invalid values is one: nobody likes to mend twice."""
+    rest = complete
+    for detail in error.errors(include_url=False, include_input=False):
+        rest = rest.without(detail["loc"])
+    try:
+        return _errors(check(RunSpec.model_validate(rest.values)), complete)
+    except ValidationError:
+        return []
+
+
+def _errors(findings: Sequence[Finding], complete: Layer) -> list[Problem]:
+    return [_from_finding(finding, complete) for finding in findings if finding.severity == "error"]
 
 
 def _from_finding(finding: Finding, complete: Layer) -> Problem:

@@ -115,5 +115,10 @@ PARAMETERS: Final[dict[str, Older]] = {
     "validation_images": Older("D", note="as tokenizer_max_length"),
 }
 
-OLDER_NAMES: Final = {name: older.key.replace("[]", "[0]") for name, older in PARAMETERS.items() if older.key}
+SHORTHAND: Final = {"lr": "train.learning_rate"}
+"""What people write for short, and what a likeness of letters would take for something else."""
+
+OLDER_NAMES: Final = SHORTHAND | {
+    name: older.key.replace("[]", "[0]") for name, older in PARAMETERS.items() if older.key
+}
 """Our path for each older name that has one; errors on unknown keys use it."""

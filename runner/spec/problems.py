@@ -162,11 +162,11 @@ def _candidates(root: type[Section], path: Path) -> Iterator[str]:
     kind = (section_class(owner)[0] if owner else None) or root
     name = str(key).strip("-").replace("-", "_").lower()
     number = next((step for step in parents if isinstance(step, int)), 0)
+    if name in OLDER_NAMES:
+        yield OLDER_NAMES[name].replace("[0]", f"[{number}]")
     for cutoff in (0.8, 0.6):
         for close in get_close_matches(name, kind.model_fields, n=1, cutoff=cutoff):
             yield dotted((*parents, close))
-        if name in OLDER_NAMES:
-            yield OLDER_NAMES[name].replace("[0]", f"[{number}]")
         yield from (home for home in _homes(root, name) if home != dotted(path))
 
 

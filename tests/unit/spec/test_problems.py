@@ -31,6 +31,8 @@ def test_an_unknown_key_names_its_line_and_the_nearest_known_one(spec_file):
         ("train: {rank: 4}\n", "train.lora.rank"),
         ("with_prior_preservation: true\n", "train.prior_preservation"),
         ("smaples: {}\n", "samples"),
+        ("train: {lr: 1e-5}\n", "learning_rate"),
+        ("num_class_images: 100\n", "class_images.count"),
     ],
 )
 def test_a_key_in_the_wrong_place_or_of_an_older_script_is_recognised(spec_file, more, meant):
@@ -64,6 +66,19 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(spec_file):
         "run.yaml:9: train.lr_scheduler: takes one of constant, constant_with_warmup, linear, cosine, cosine_with_restarts, polynomial, not 'cosin'; did you mean cosine?",
         "run.yaml:11: samples.prompts: takes a list of texts, not 'a cat'",
         "run.yaml:12: samples.checkpoint: takes one of last, best or a whole number of at least 1, not 'lst'; did you mean last?",
+    ]
+
+
+def test_what_makes_no_sense_is_told_beside_what_is_invalid(spec_file):
+    spec_file.write(
+        MINIMAL.replace("class_prompt: photo of a teddy bear", "class_prompt: photo of a"),
+        "train: {max_steps: 0, foo: 1}\nstore: ftp://host/runs\n",
+    )
+    assert problems(spec_file) == [
+        "run.yaml:5: concepts[0].class_prompt: 'photo of a' names no class of things",
+        "run.yaml:7: train.max_steps: takes a whole number from 1 to 1000000 (steps), not 0",
+        "run.yaml:7: train.foo: unknown key",
+        "run.yaml:8: store.url: 'ftp://host/runs' is neither s3://bucket/prefix nor a directory",
     ]
 
 
