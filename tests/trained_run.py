@@ -105,7 +105,10 @@ class TrainedRun:
             {"step": i + 1, "loss": 1.0, "instance_loss": 0.9 / (i + 1), "prior_loss": 0.1}
             for i in range(step)
         ]
-        made = [{"prompt": "photo of a dog", "digest": "c" * 64, "count": 2}]
+        made = [
+            {"prompt": "photo of a dog", "digest": "c" * 64, "count": 2},
+            {"prompt": "photo of a cat", "digest": "d" * 64, "count": 2},
+        ]
         stable = [row for row in STABLE if row["step"] <= step]
         return {"step": step, "loss_curve": curve, "stable_loss": stable, "class_images": made}
 
@@ -121,10 +124,11 @@ class TrainedRun:
         for i in range(3):
             pixels = np.random.default_rng(i).integers(0, 255, (40, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{i}.png")
-        class_set = ClassImageSet(self.store, "c" * 64)
-        for i in range(2):
-            class_set.put(i, (folder / f"{i}.png").read_bytes())
-        class_set.commit(2)
+        for digest in ("c" * 64, "d" * 64):
+            class_set = ClassImageSet(self.store, digest)
+            for i in range(2):
+                class_set.put(i, (folder / f"{i}.png").read_bytes())
+            class_set.commit(2)
         photos = open_store(str(folder))
         found = inspect_photos(photos, resolution=32).require()
         plan = plan_package(found, PackageOptions(resolution=32))

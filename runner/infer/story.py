@@ -58,6 +58,7 @@ def tell_story(
         ),
         classes=tuple(compared[prompt] for prompt in wanted.class_prompts),
         files=tuple(_files(job, output)),
+        reminders=tuple(_reminders(job, metrics)),
         notes=tuple(_notes(choice, drawn)),
     )
 
@@ -104,11 +105,27 @@ def _class_images(
         return pictures, len(pictures)
     for made in metrics.get("class_images", ()):
         if made["prompt"] == concept.class_prompt:
-            manifest = ClassImageSet(job.store, made["digest"]).manifest(made["count"])
-            shown = dict(sorted(manifest.files.items())[:SHOWN]) if manifest else {}
-            data = _fetched(job.store, shown, job.scratch / "class-images" / made["digest"][:16])
+            data = _made(job, made, SHOWN)
             return tuple(Picture(one, f"{alt}, {i + 1}") for i, one in enumerate(data)), made["count"]
     return (), 0
+
+
+def _reminders(job: Job, metrics: Mapping[str, Any]) -> Iterable[Picture]:
+    """The first picture of each prompt of `class_images.also`."""
+    classes = {concept.class_prompt for concept in job.spec.concepts}
+    for made in metrics.get("class_images", ()):
+        if made["prompt"] not in classes:
+            yield from (
+                Picture(one, f"class image of {made['prompt']}", made["prompt"])
+                for one in _made(job, made, 1)
+            )
+
+
+def _made(job: Job, made: Mapping[str, Any], most: int) -> list[bytes]:
+    """The first images of a set that training says it used."""
+    manifest = ClassImageSet(job.store, made["digest"]).manifest(made["count"])
+    shown = dict(sorted(manifest.files.items())[:most]) if manifest else {}
+    return _fetched(job.store, shown, job.scratch / "class-images" / made["digest"][:16])
 
 
 def _checkpoint(job: Job, step: int, manifest: CheckpointManifest, published: int) -> CheckpointStory:

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil, floor, log10
 
 from runner.report.story import LossPoint
 
-WIDTH, HEIGHT = 640, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 36
-SMOOTHING = 0.1
-"""Weight of the newest value in the exponential average that is drawn over the raw losses."""
+WIDTH, HEIGHT = 640, 280
+LEFT, RIGHT, TOP, BOTTOM = 84, 24, 16, 64
+"""Room for labels of 22 units, which is what a phone needs: it shows the drawing at half its size."""
+WINDOW = 20
+"""The average drawn over the raw losses takes this share of them, one in so many, on each side."""
+TICKS = 4
+"""Steps between labels of an axis, about so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,7 @@ class _Axes:
 def loss_svg(points: Sequence[LossPoint]) -> str:
     """An SVG element of the losses over steps; empty when there are no points.
 
-    Single losses are noisy because each step draws its own timesteps, so an exponential average is drawn over
-    the raw values.
+    Single losses are noisy because each step draws its own timesteps, so an average is drawn over the raw values.
     """
     if not points:
         return ""
@@ -51,12 +54,26 @@ def loss_svg(points: Sequence[LossPoint]) -> str:
     )
 
 
-def smooth(values: Sequence[float], weight: float = SMOOTHING) -> list[float]:
-    """Exponential average of `values`, starting at the first."""
-    out: list[float] = []
-    for value in values:
-        out.append(value if not out else out[-1] + weight * (value - out[-1]))
-    return out
+def smooth(values: Sequence[float], half: int | None = None) -> list[float]:
+    """Centred moving average: it stands where the values stand, and lags behind none.
+
+    Args:
+        values: raw losses.
+        half: neighbours on each side, fewer at the ends; a `WINDOW`th of all when None.
+    """
+    reach = max(1, len(values) // WINDOW) if half is None else half
+    windows = (values[max(0, i - reach) : i + reach + 1] for i in range(len(values)))
+    return [sum(window) / len(window) for window in windows]
+
+
+def round_ticks(first: float, last: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from `first` to `last`."""
+    span = (last - first) / TICKS
+    if span <= 0:
+        return [first]
+    power = 10.0 ** floor(log10(span))
+    width = power * min((1, 2, 5, 10), key=lambda times: abs(times * power - span))
+    return [k * width for k in range(ceil(first / width - 1e-9), floor(last / width + 1e-9) + 1)]
 
 
 def _top(losses: Sequence[float]) -> float:
@@ -78,17 +95,17 @@ def _path(line: Sequence[tuple[int, float]], axes: _Axes) -> str:
 
 
 def _grid(axes: _Axes) -> str:
-    rows = [axes.top_loss * k / 4 for k in range(5)]
-    steps = sorted({round(axes.first_step + (axes.last_step - axes.first_step) * k / 4) for k in range(5)})
     horizontal = "".join(
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{axes.y(v):.1f}" y2="{axes.y(v):.1f}"/>'
-        f'<text x="{LEFT - 6}" y="{axes.y(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>'
-        for v in rows
+        f'<text x="{LEFT - 8}" y="{axes.y(v) + 6:.1f}" text-anchor="end">{v:.3g}</text>'
+        for v in round_ticks(0.0, axes.top_loss)
     )
     vertical = "".join(
-        f'<text x="{axes.x(s):.1f}" y="{HEIGHT - 16}" text-anchor="middle">{s}</text>' for s in steps
+        f'<text x="{axes.x(round(s)):.1f}" y="{HEIGHT - 38}" text-anchor="middle">{round(s)}</text>'
+        for s in round_ticks(axes.first_step, axes.last_step)
+        if s == round(s)
     )
-    return horizontal + vertical + f'<text x="{WIDTH / 2}" y="{HEIGHT - 2}" text-anchor="middle">step</text>'
+    return horizontal + vertical + f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">step</text>'
 
 
 def _words(series: dict[str, list[tuple[int, float]]]) -> str:

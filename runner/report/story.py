@@ -70,7 +70,11 @@ class PublishedFile:
 
 @dataclass(frozen=True, slots=True)
 class RunStory:
-    """Everything a run's page tells, in its order."""
+    """Everything a run's page tells, in its order.
+
+    Attributes:
+        reminders: one of the base model's pictures of each prompt of `class_images.also`.
+    """
 
     name: str
     base_model: str
@@ -82,6 +86,7 @@ class RunStory:
     classes: tuple[Comparison, ...]
     others: tuple[Comparison, ...]
     files: tuple[PublishedFile, ...]
+    reminders: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
 

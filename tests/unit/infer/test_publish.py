@@ -114,6 +114,7 @@ def test_page_and_card_tell_the_prompts_and_the_chosen_step(published):
         text = (published.directory / name).read_text("utf-8")
         assert "photo of sks dog on a red background" in text
         assert "photo of a dog" in text
+    assert 'alt="class image of photo of a cat"' in (published.directory / "report.html").read_text("utf-8")
     assert "step 4 of 4" in (published.directory / "README.md").read_text("utf-8")
 
 

@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from runner.report.loss_plot import loss_svg, smooth
+from runner.report.loss_plot import loss_svg, round_ticks, smooth
 from runner.report.page import human_size, picture_size, picture_uri, write_gallery, write_report
 from runner.report.story import (
     CheckpointStory,
@@ -142,8 +142,32 @@ def test_a_single_point_and_none_make_a_plot_or_nothing():
     assert not loss_svg([])
 
 
-def test_smoothing_starts_at_the_first_value_and_follows():
-    assert smooth([1.0, 0.0], 0.5) == [1.0, 0.5]
+def test_the_average_stands_where_the_losses_stand():
+    falling = [1.0 - step / 100 for step in range(100)]
+    inner = slice(5, -5)
+    assert smooth(falling)[inner] == pytest.approx(falling[inner])
+    assert smooth([1.0, 0.0, 2.0], 1) == [0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "ticks"),
+    [
+        (1, 600, [100, 200, 300, 400, 500, 600]),
+        (158, 452, [200, 250, 300, 350, 400, 450]),
+        (1, 24, [5, 10, 15, 20]),
+        (0, 0.0823, [0, 0.02, 0.04, 0.06, 0.08]),
+        (7, 7, [7]),
+    ],
+)
+def test_axes_have_round_numbers(first, last, ticks):
+    assert round_ticks(first, last) == pytest.approx(ticks)
+
+
+def test_other_prompts_that_must_not_drift_are_shown_by_one_picture_each(page):
+    parsed = page(reminders=(picture("class image of a cat"), picture("class image of a tree")))
+    assert {"class image of a cat", "class image of a tree"} <= {image["alt"] for image in parsed.images}
+    assert "other prompt that must not drift" in parsed.text
+    assert "must not drift" not in page().text
 
 
 @pytest.mark.parametrize(
