@@ -53,6 +53,12 @@ def warn(text: str, say: Callable[[str], None] = note) -> None:
     say(annotation("warning", "runner", text) if in_actions() else f"warning: {text}")
 
 
+def sentences(message: str, remedy: str = "") -> str:
+    """What is wrong and what to do, as sentences of one line."""
+    closed = message if message.endswith((".", "!", "?")) else f"{message}."
+    return f"{closed} {remedy}" if remedy else message
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on stdout, without borders, so that it can be cut and grepped."""
     from rich.console import Console  # slow to import; only for text

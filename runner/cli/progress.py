@@ -87,7 +87,7 @@ class PhaseBars:
     def update(self, status: Status) -> None:
         """Take a heartbeat."""
         if status.phase != self._current:
-            self._finish()
+            self._leave(status)
             self._current = status.phase
         if status.phase not in self._tasks:
             self._tasks[status.phase] = self._progress.add_task(status.phase, total=None, numbers="")
@@ -98,8 +98,17 @@ class PhaseBars:
             numbers=figures(status),
         )
 
+    def _leave(self, status: Status) -> None:
+        """Another phase begins: this one is over, unless the same count goes on below its end."""
+        task = self._tasks.get(self._current)
+        total = None if task is None else self._progress.tasks[self._progress.task_ids.index(task)].total
+        if task is not None and total is not None and status.max_steps == total and status.step < total:
+            self._progress.update(task, completed=status.step, numbers="")
+        else:
+            self._finish()
+
     def _finish(self) -> None:
-        """A phase is over when the next begins: fill its bar."""
+        """Fill the bar of the phase that is over."""
         task = self._tasks.get(self._current)
         if task is None:
             return

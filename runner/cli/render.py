@@ -143,8 +143,13 @@ def draw(
 
     if detach:
         detach_drawing(chosen, parallel)
-        value = {"run": chosen.run.run_id, "render": chosen.render_id}
-        emit(value, form, lambda: facts(value), chosen.render_id)
+        value = {"run_id": chosen.run.run_id, "render": chosen.render_id}
+        emit(
+            value,
+            form,
+            lambda: facts({"run": chosen.run.run_id, "render": chosen.render_id}),
+            chosen.render_id,
+        )
         note(f"it goes on in the background; watch it: {chosen.command}")
         return
     drawing = Drawing(chosen, parallel)
@@ -182,7 +187,7 @@ def watch_drawing(drawing: "Drawing", view: PhaseBars | PhaseLines, timeout: flo
 def _print(result: "RenderResult", form: str) -> None:
     emit(result.as_dict(), form, lambda: print_render(result), result.render)
     if form == "text" and result.gallery:
-        note(f"download them: runner fetch {result.run} --render {result.render}")
+        note(f"download them: runner fetch {result.run_id} --render {result.render}")
 
 
 def print_render(result: "RenderResult") -> None:

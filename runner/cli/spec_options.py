@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from runner.cli.output import warn
+from runner.cli.output import sentences, warn
 from runner.spec.loading import LoadedSpec, load_spec
 from runner.spec.options import Option, spec_options
 
@@ -62,7 +62,7 @@ def load(spec: str | None, overrides: tuple[str, ...], flags: dict[str, Any]) ->
         raise click.UsageError("Name a spec, as in `runner submit run.yaml`; `runner init` writes one.")
     loaded = load_spec(spec, overrides=overrides, flags=given)
     for warning in loaded.warnings:
-        warn(f"{warning.path}: {warning.message} {warning.remedy}".rstrip())
+        warn(f"{warning.path}: {sentences(warning.message, warning.remedy)}")
     return loaded
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from runner import __version__
-from runner.cli.output import emit, format_option, note
+from runner.cli.output import emit, format_option, note, sentences
 from runner.cli.spec_options import SpecCommand, load, spec_arguments
 from runner.errors import Conflict
 
@@ -75,7 +75,7 @@ def validate(spec: str | None, overrides: tuple[str, ...], form: str, **flags: A
     def text() -> None:
         for warning in warnings:
             where = f"{warning['folder']}/{warning['file']}" if warning["file"] else warning["folder"]
-            click.echo(f"warning: {where} {warning['message']} {warning['remedy']}")
+            click.echo(f"warning: {where} {sentences(warning['message'], warning['remedy'])}")
         click.echo(f"ok: run {prepared.run_id}, {photos} photos, store {prepared.place.settings.url}")
 
     emit(value, form, text, prepared.run_id)

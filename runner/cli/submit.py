@@ -12,7 +12,7 @@ import click
 from runner.cli.github import step_summary
 from runner.cli.interrupt import STOP_GRACE_S, leaving_on_the_next
 from runner.cli.options import prices_option, timeout_option
-from runner.cli.output import emit, facts, format_option, note, warn
+from runner.cli.output import emit, facts, format_option, note, sentences, warn
 from runner.cli.progress import PhaseBars, PhaseLines, progress
 from runner.cli.render import print_render, watch_drawing
 from runner.cli.spec_options import SpecCommand, load, spec_arguments
@@ -205,7 +205,7 @@ def _say_findings(prepared: "PreparedRun", view: PhaseBars | PhaseLines) -> None
     for dataset in prepared.datasets:
         for finding in dataset.findings:
             name = f"{dataset.photos.url}/{finding.file}" if finding.file else dataset.photos.url
-            warn(f"{name} {finding.message} {finding.remedy}", view.say)
+            warn(f"{name} {sentences(finding.message, finding.remedy)}", view.say)
 
 
 def watch_run(
@@ -231,7 +231,7 @@ def watch_run(
             elif isinstance(event, Moved):
                 view.say(f"{event.state}")
             elif isinstance(event, Waits):
-                view.say(f"it waits: {event.sentence}. {event.remedy}".rstrip())
+                view.say(f"it waits: {sentences(event.sentence, event.remedy)}")
             else:
                 view.say(f"waiting: {event.message}")
     except KeyboardInterrupt as interrupt:

@@ -14,6 +14,12 @@ PERMANENT = frozenset({64, 65, 66, 70, 71, 77, 78})
 MAX_IDLE_ATTEMPTS = 3
 """Attempts in a row without a commit after which the next one gives up with 78."""
 
+MORE_MEMORY = (
+    "Free memory on this machine, or use a smaller train.batch_size; on a cluster, raise resources.memory."
+)
+"""What to do about host memory, which only a cluster's Job gets from the spec."""
+
+
 CAUSES: Mapping[int, tuple[str, str]] = {
     64: ("the spec is wrong", "See the log: runner logs {run}"),
     65: ("a file is not what it should be", "See the log: runner logs {run}"),
@@ -30,7 +36,7 @@ CAUSES: Mapping[int, tuple[str, str]] = {
     75: ("it was told to stop, or lost a peer", "Submit again to continue from the newest checkpoint."),
     77: ("access was refused", "See the log: runner logs {run}"),
     78: ("no attempt committed anything", "Look for the reason: runner logs {run}; then: runner retry {run}"),
-    137: ("out of host memory, or killed", "Ask for more resources.memory, and submit again."),
+    137: ("out of host memory, or killed", f"{MORE_MEMORY} Then submit again."),
 }
 """Exit code -> what it means and what to do, for an attempt that left no word of its own."""
 

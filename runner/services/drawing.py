@@ -54,7 +54,7 @@ class RenderResult:
     """What a render has come to.
 
     Attributes:
-        run: the run's id.
+        run_id: the run's id.
         render: the render's id.
         url: of the render in its store.
         pictures: how many it has.
@@ -67,7 +67,7 @@ class RenderResult:
         items: where the pictures lie.
     """
 
-    run: str
+    run_id: str
     render: str
     url: str
     pictures: int
@@ -98,7 +98,7 @@ class RenderResult:
         )
         causes = [f"shard {one.shard} ended with exit code {one.code}: {one.cause}" for one in self.failures]
         remedies = dict.fromkeys(one.remedy for one in self.failures if one.remedy)
-        again = f"Then draw the rest: runner render {self.run} --render {self.render}"
+        again = f"Then draw the rest: runner render {self.run_id} --render {self.render}"
         raise RunFailed("\n".join([f"render {self.render}: {what}", *causes]), " ".join([*remedies, again]))
 
 
@@ -177,7 +177,7 @@ class Drawing:
         render, place = self.render, self.render.run.place
         facts, layout = self._facts, render.layout
         return RenderResult(
-            run=render.run.run_id,
+            run_id=render.run.run_id,
             render=render.render_id,
             url=f"{place.settings.url}/{layout.prefix.rstrip('/')}",
             pictures=render.plan.picture_count,

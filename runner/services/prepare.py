@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from runner.dataset import Finding, Inspection, PackageOptions, PackagePlan, inspect_photos, plan_package
 from runner.dataset.inspection import Role
-from runner.errors import BadData, InputMissing, InvalidSpec
+from runner.errors import BadData, Forbidden, InputMissing, InvalidSpec
 from runner.runs.documents import JobClaim, LocalProcess
 from runner.runs.layout import RunLayout
 from runner.services.models import FoundModel, find_model
@@ -119,7 +119,7 @@ def _plan_datasets(
     """Per concept: its instance images and, where given, the user's own class images.
 
     Raises:
-        runner.errors.InputMissing, runner.errors.BadData: with the line of the spec that names the folder.
+        runner.errors.InputMissing, runner.errors.BadData, runner.errors.Forbidden: with the line of the spec that names the folder.
     """
     return [
         [
@@ -140,10 +140,13 @@ def _plan_named(
 ) -> PlannedDataset:
     try:
         return _plan_dataset(loaded, place, url, role, progress)
-    except (InputMissing, BadData) as error:
+    except (InputMissing, BadData, Forbidden) as error:
         where = loaded.provenance.get(path)
         message = ": ".join(part for part in (where, path, error.message) if part)
-        raise type(error)(message, error.remedy) from error
+        remedy = error.remedy
+        if isinstance(error, Forbidden) and "://" not in url:
+            remedy = f"Give this user access to what it names, or name another folder in {path}."
+        raise type(error)(message, remedy) from error
 
 
 def _plan_dataset(

@@ -5,6 +5,7 @@ from signal import Signals
 
 from runner.errors import RunFailed, RunnerError, Stopped
 from runner.runs.documents import ExitRecord
+from runner.runs.outcome import MORE_MEMORY
 from runner.supervise.node import Loss
 
 KILLED = 137
@@ -13,7 +14,7 @@ _SIGNALLED = range(129, 160)
 _SIGNALS: dict[int, tuple[str, str]] = {
     Signals.SIGKILL: (
         "was killed (SIGKILL), which the kernel does when host memory runs out",
-        "Give resources.memory more, or use a smaller train.batch_size.",
+        MORE_MEMORY,
     ),
     Signals.SIGBUS: (
         "crashed (SIGBUS), as happens when shared memory is full",
@@ -126,7 +127,7 @@ def _out_of_memory(ending: Ending) -> ExitRecord:
     limit = f" of {_gib(ending.limit)}" if ending.limit else ""
     peak = f", peak {_gib(ending.peak)}" if ending.peak else ""
     cause = f"out of host memory: the kernel killed a process at the limit{limit}{peak}"
-    return ExitRecord(code=KILLED, cause=cause, remedy="Give resources.memory more.", detail=ending.tail)
+    return ExitRecord(code=KILLED, cause=cause, remedy=MORE_MEMORY, detail=ending.tail)
 
 
 def _speechless(ending: Ending) -> ExitRecord:

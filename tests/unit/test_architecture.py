@@ -34,7 +34,7 @@ SDK_HOMES = {
     "botocore": "storage/s3.py",
     "kubernetes": "executors/kubernetes/client.py",
 }
-LAPTOP = ["spec", "storage", "runs", "dataset", "executors", "services", "cli", "supervise"]
+LAPTOP = ["spec", "storage", "runs", "dataset", "executors", "report", "services", "cli", "supervise"]
 TORCH_SIDE = ["diffusion", "train", "infer", "evaluate"]
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft"}
 

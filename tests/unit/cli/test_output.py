@@ -1,12 +1,13 @@
 """stdout is data, in every form; stderr is for people."""
 
 import json
+from contextlib import suppress
 
 import pytest
 import yaml
 
 from runner.cli.output import duration
-from runner.cli.progress import PhaseLines, figures
+from runner.cli.progress import PhaseBars, PhaseLines, figures
 from runner.runs.documents import Status
 
 
@@ -85,7 +86,8 @@ def test_validate_prints_warnings_as_data(cli, desk):
     assert value["photos"] == 3
     (warning,) = value["warnings"]
     assert warning["file"] == "notes.md"
-    assert "warning: " in cli("validate", desk.write_spec()).out
+    said = cli("validate", desk.write_spec()).out
+    assert f"warning: {desk.root}/photos/notes.md {warning['message']}. {warning['remedy']}\n" in said
 
 
 def test_init_writes_a_spec_that_validates(cli):
@@ -106,6 +108,20 @@ def test_figures_of_a_heartbeat():
     status = Status(loss=0.12345, it_s=4.127, eta_s=90, memory_bytes=1_200_000_000)
     assert figures(status) == "loss 0.1235 · 4.13 it/s · 1 min 30 s left · 1.2 GB"
     assert figures(Status(eta_s=0.2)) == ""
+
+
+@pytest.mark.parametrize(
+    ("phase", "shown"), [("saving", "20/60"), ("checkpoint", "20/60"), ("exporting", "60/60")]
+)
+def test_a_bar_is_full_only_when_its_phase_is_over(capsys, phase, shown):
+    total = None if phase == "exporting" else 60
+    with suppress(RuntimeError), PhaseBars() as view:
+        view.update(Status(phase="training", step=20, max_steps=60))
+        view.update(Status(phase=phase, step=20, max_steps=total))
+        raise RuntimeError
+    (training,) = [line for line in capsys.readouterr().err.splitlines() if "training" in line]
+    assert shown in training
+    assert ("✓" in training) == (shown == "60/60")
 
 
 def test_off_a_terminal_a_phase_gets_one_line(capsys):

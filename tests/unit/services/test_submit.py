@@ -1,11 +1,19 @@
 """What submit stores and proposes, up to the first Job."""
 
+import os
+import tempfile
+from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 
+import pytest
+
+from runner.errors import Forbidden
 from runner.services.plan import run_plan
 from runner.services.prepare import prepare
 from runner.services.start import start
 from runner.services.submit import package
+from tests.unit.desk import Desk
 
 
 def files(root):
@@ -54,3 +62,30 @@ def test_a_spec_that_differs_only_in_where_its_photos_lie_is_the_same_run(desk):
     (desk.root / "photos").rename(desk.root / "elsewhere")
     desk.spec["concepts"][0]["instance_images"] = "elsewhere"
     assert prepare(desk.load()).run_id == first
+
+
+@contextmanager
+def somebody_without_privileges():
+    """Who is root may read everything: be somebody else for a while."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_photos_that_may_not_be_read_are_named_with_the_line_of_the_spec():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are private
+        Path(folder).chmod(0o755)
+        desk = Desk(Path(folder))
+        loaded = desk.load()
+        prepare(loaded)
+        (desk.root / "photos" / "1.png").chmod(0)
+        with somebody_without_privileges(), pytest.raises(Forbidden) as caught:
+            prepare(loaded)
+        assert "run.yaml:3: concepts[0].instance_images: not allowed" in caught.value.message
+        assert "1.png" in caught.value.message
+        assert "concepts[0].instance_images" in caught.value.remedy
+        assert "--store" not in caught.value.remedy
