@@ -31,10 +31,12 @@ class Bucket:
 
 @pytest.fixture(autouse=True)
 def _no_aws_environment(monkeypatch, tmp_path_factory):
-    """No test sees the credentials, profile or endpoint of whoever runs it, nor that a CI does."""
+    """No test sees the credentials, profile, endpoint or log format of whoever runs it, nor that a CI does."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "DREAMBOOTH_", "GITHUB_")):
             monkeypatch.delenv(name)
+    # Tests read what people read; those of the JSON lines say so.
+    monkeypatch.setenv("DREAMBOOTH_LOG_FORMAT", "text")
     nowhere = Path(tmp_path_factory.getbasetemp()) / "no-aws"
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "credentials"))

@@ -1,7 +1,6 @@
 """`runner`: the entry point. Commands are imported when they are called, not when they are listed."""
 
 import importlib
-import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,8 +9,8 @@ from typing import Any
 import click
 
 from runner import __version__
-from runner.cli.github import annotation, in_actions
-from runner.errors import RunnerError, Stopped, without_passwords
+from runner.cli.logging import FORMATS, LOG, VARIABLE
+from runner.errors import RunnerError, Stopped
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("runner.cli.specs", "write a commented spec"),
@@ -76,11 +75,19 @@ class LazyGroup(click.Group):
     epilog="Start with `runner init`, then `runner submit run.yaml`.",
 )
 @click.version_option(__version__, prog_name="runner", message="%(prog)s %(version)s")
-@click.option("-v", "--verbose", is_flag=True, help="More log lines on stderr.")
-@click.pass_context
-def app(ctx: click.Context, *, verbose: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Tell every heartbeat and every request on stderr, too.")
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="auto",
+    show_default=True,
+    envvar=VARIABLE,
+    show_envvar=True,
+    help="How stderr is written; auto: text on a terminal, JSON lines elsewhere.",
+)
+def app(log_format: str, *, verbose: bool) -> None:
     """Photos in, personalised Stable Diffusion and pictures out, as batch jobs."""
-    ctx.obj = {"verbose": verbose}
+    LOG.configure(log_format, verbose=verbose)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    LOG.configure()  # a command line that cannot be read is told of in that form, too
     # A CI job that is cancelled gets SIGTERM: the same orderly end as Ctrl-C.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -105,33 +113,19 @@ def _dispatch(argv: Sequence[str] | None) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        said = io.StringIO()
-        error.show(file=said)
-        click.echo(without_passwords(said.getvalue()), nl=False, err=True)
+        LOG.refusal(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _show(Stopped("interrupted", "Run the same command again."))
+        LOG.error(Stopped("interrupted", "Run the same command again."))
         return Stopped.exit_code
     except BrokenPipeError:
         # The reader went away (`runner ls | head`): not an error of ours, but the flush at exit must not fail.
         sys.stdout = None  # the documented way to stop the flush
         return 0
     except RunnerError as error:
-        _show(error)
+        LOG.error(error)
         return error.exit_code
     return result if isinstance(result, int) else 0
-
-
-def _show(error: RunnerError) -> None:
-    if in_actions():
-        text = f"{error.message}\nfix: {error.remedy}" if error.remedy else error.message
-        click.echo(annotation("error", f"runner: exit code {error.exit_code}", text), err=True)
-        return
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(error.message, err=True)
-    if error.remedy:
-        click.secho("  fix: ", fg="green", nl=False, err=True)
-        click.echo(error.remedy, err=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from runner.cli.github import annotation, in_actions
+from runner.cli.logging import LOG
 
 FORMATS = ("text", "json", "yaml", "name")
 
@@ -39,8 +40,8 @@ def emit(value: Any, form: str, text: Callable[[], None], name: str | None = Non
 
 
 def note(text: str) -> None:
-    """Print a line for people on stderr."""
-    click.echo(text, err=True)
+    """Say something besides the result, on stderr; see `runner.cli.logging`."""
+    LOG.say(text)
 
 
 def warn(text: str, say: Callable[[str], None] = note) -> None:

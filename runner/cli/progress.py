@@ -5,8 +5,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import click
-
+from runner.cli.logging import LOG
 from runner.cli.output import duration
 from runner.runs.documents import Status
 
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 10.0
 """Off a terminal, a phase that only counts up gets a line this often."""
+
+FIELDS = ("step", "max_steps", "loss", "lr", "it_s", "eta_s", "memory_bytes")
+"""What a JSON line tells of a heartbeat."""
 
 
 def figures(status: Status) -> str:
@@ -48,17 +50,18 @@ class PhaseLines:
 
     def say(self, text: str) -> None:
         """Print a line among the others."""
-        click.echo(text, err=True)
+        LOG.say(text)
 
     def update(self, status: Status) -> None:
         """Take a heartbeat."""
         now = time.monotonic()
-        if status.phase == self._phase and now - self._printed < LINE_EVERY_S:
+        if status.phase == self._phase and now - self._printed < LINE_EVERY_S and not LOG.verbose:
             return
         self._phase, self._printed = status.phase, now
         count = f" {status.step}/{status.max_steps}" if status.max_steps else ""
         numbers = figures(status)
-        click.echo(f"{status.phase}{count}{'  ' + numbers if numbers else ''}", err=True)
+        fields = {name: value for name in FIELDS if (value := getattr(status, name)) is not None}
+        LOG.say(f"{status.phase}{count}{'  ' + numbers if numbers else ''}", status.phase, **fields)
 
 
 class PhaseBars:
@@ -141,4 +144,4 @@ def _bars() -> "Progress":
 
 def progress() -> PhaseBars | PhaseLines:
     """Bars on a terminal, lines elsewhere."""
-    return PhaseBars() if sys.stderr.isatty() else PhaseLines()
+    return PhaseBars() if sys.stderr.isatty() and not LOG.json else PhaseLines()

@@ -73,9 +73,10 @@ def validate(spec: str | None, overrides: tuple[str, ...], form: str, **flags: A
     }
 
     def text() -> None:
-        for warning in warnings:
-            where = f"{warning['folder']}/{warning['file']}" if warning["file"] else warning["folder"]
-            click.echo(f"warning: {where} {sentences(warning['message'], warning['remedy'])}")
+        for dataset in prepared.datasets:
+            for finding in dataset.findings:
+                where = f"{dataset.photos.url}/{finding.file}" if finding.file else dataset.photos.url
+                click.echo(f"warning: {where} {sentences(finding.message, finding.remedy)}")
         click.echo(f"ok: run {prepared.run_id}, {photos} photos, store {prepared.place.settings.url}")
 
     emit(value, form, text, prepared.run_id)

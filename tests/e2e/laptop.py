@@ -88,6 +88,7 @@ class Laptop:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
+            "DREAMBOOTH_LOG_FORMAT": "text",
             **(env or {}),
         }
 
