@@ -1,6 +1,6 @@
 """How OpenMP's threads should wait: the built-in model on a quiet machine, and beside busy neighbours.
 
-    python benchmarks/threads.py [--rounds 3] [--seconds 4] [--neighbours 2] [--json FILE]
+    python benchmarks/threads.py [--rounds 3] [--seconds 2] [--neighbours 2] [--json FILE]
 
 Each setting is a process of its own that trains (forward, backward, AdamW, batch of 8) and draws (forward, batch of 2,
 as guidance does). They take turns, so that noise hits all alike, first alone, then beside NEIGHBOURS processes that
@@ -22,8 +22,7 @@ MODEL = Path(__file__).parents[1] / "runner" / "builtin" / "emoji"
 SETTINGS: dict[str, dict[str, str]] = {
     "default": {},
     "passive": {"OMP_WAIT_POLICY": "passive"},
-    "spin 10,000": {"GOMP_SPINCOUNT": "10000"},
-    "one thread": {"OMP_NUM_THREADS": "1"},
+    "one thread": {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1"},
 }
 TOLD = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "MKL_NUM_THREADS"}
 """What the caller's own environment must not decide here."""
@@ -93,6 +92,7 @@ def medians(rounds: int, seconds: float, beside: int) -> dict[str, dict[str, flo
         for _ in range(rounds):
             for name, setting in SETTINGS.items():
                 taken[name].append(measured(setting, seconds))
+                print(f"{beside} neighbours, {name}: {taken[name][-1]}", file=sys.stderr)
     return {
         name: {kind: statistics.median(one[kind] for one in all_of_it) for kind in ("train", "draw")}
         for name, all_of_it in taken.items()
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3, help="processes per setting")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of training, and of drawing, in each")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of training, and of drawing, in each")
     parser.add_argument("--neighbours", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="write the medians here")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)

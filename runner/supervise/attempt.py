@@ -35,6 +35,7 @@ from runner.supervise.pulse import LogShipper, Pulse, Vitals
 from runner.supervise.record import RUNNING, record_end
 from runner.supervise.scrub import scrubber, secret_values
 from runner.supervise.supervisor import Supervisor
+from runner.supervise.threads import thread_settings
 from runner.supervise.verdict import failed, sentence
 from runner.supervise.wire import Hello
 from runner.supervise.work import new_work, write_paper
@@ -49,7 +50,7 @@ def product_program(options: Options, spec: FrozenSpec, work: Path) -> Command:
     Raises:
         runner.errors.Usage: torch is not installed.
     """
-    return program_command(
+    command = program_command(
         options.kind,
         run=options.run,
         work=work,
@@ -58,6 +59,7 @@ def product_program(options: Options, spec: FrozenSpec, work: Path) -> Command:
         shard=options.shard,
         machine=options.machine,
     )
+    return replace(command, env=command.env | thread_settings(os.environ, spec.resolution))
 
 
 def attempt(options: Options, told: threading.Event, program: Programs = product_program) -> ExitRecord:

@@ -13,7 +13,7 @@ import pytest
 from runner.errors import Fenced, InputMissing, InvalidSpec
 from runner.runs.cancel import wish
 from runner.runs.documents import JobClaim, OutputManifest, Owner
-from runner.supervise.attempt import attempt
+from runner.supervise.attempt import attempt, product_program
 from runner.supervise.options import parse_options
 
 from .conftest import LIMITS, SPEC, eventually, worker
@@ -194,6 +194,15 @@ def test_an_output_that_was_committed_is_sealed_without_making_it_again(run):
     assert attempt(run.options(kind="infer"), threading.Event(), worker("crash")).code == 0
     assert run.has(run.layout.success)
     assert run.state() == "succeeded"
+
+
+def test_the_program_gets_threads_that_do_not_spin(run, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for kind in ("train", "infer"):
+        env = product_program(run.options(kind=kind), SPEC, tmp_path).env
+        assert (env["OMP_WAIT_POLICY"], env["OMP_NUM_THREADS"]) == ("passive", "1")
 
 
 def test_a_render_creates_what_is_not_there_and_keeps_what_is(run):

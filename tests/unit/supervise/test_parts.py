@@ -14,6 +14,7 @@ from runner.supervise.deadlines import Deadlines, Limits
 from runner.supervise.logs import LogBook
 from runner.supervise.memory import Memory, container_memory
 from runner.supervise.options import parse_options
+from runner.supervise.threads import thread_settings
 
 LIMITS = Limits(grace_s=100, cancel_s=600, report_s=5, linger_s=60, lost_s=20)
 
@@ -150,6 +151,20 @@ def test_how_training_is_launched_on_one_of_several_nodes():
     assert (flags["--main_process_ip"], flags["--main_process_port"]) == ("10.1.2.3", "4567")
     assert "--multi_gpu" in command.arguments
     assert command.env["ACCELERATE_USE_CPU"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("environ", "resolution", "settings"),
+    [
+        ({}, 512, {"OMP_WAIT_POLICY": "passive"}),
+        ({}, 64, {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1"}),
+        ({"OMP_NUM_THREADS": "8"}, 64, {"OMP_WAIT_POLICY": "passive"}),
+        ({"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": "8"}, 64, {}),
+        ({"GOMP_SPINCOUNT": "0"}, 512, {}),
+    ],
+)
+def test_threads_wait_without_spinning_unless_somebody_said_otherwise(environ, resolution, settings):
+    assert thread_settings(environ, resolution) == settings
 
 
 def test_a_machine_without_a_driver_has_no_cuda():
