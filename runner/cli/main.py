@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from runner import __version__
+from runner.cli.failure import told_as_data
 from runner.cli.github import annotation, in_actions
 from runner.errors import RunnerError, Stopped, without_passwords
 
@@ -55,6 +56,14 @@ class LazyGroup(click.Group):
         """Write the list without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; one that fails says so as data too, where data was asked for."""
+        with told_as_data():
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt as interrupt:
+                raise Stopped("interrupted", "Run the same command again.") from interrupt
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

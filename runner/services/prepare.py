@@ -143,7 +143,9 @@ def _plan_named(
     except (InputMissing, BadData) as error:
         where = loaded.provenance.get(path)
         message = ": ".join(part for part in (where, path, error.message) if part)
-        raise type(error)(message, error.remedy) from error
+        named = type(error)(message, error.remedy)
+        named.about = error.about
+        raise named from error
 
 
 def _plan_dataset(
