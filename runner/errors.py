@@ -27,7 +27,8 @@ They are caught in two places only: `runner.cli` turns them into the CLI's exit 
 """
 
 import re
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 _PASSWORD = re.compile(r"(:/+)[^/\s@]+:[^/\s@]+@")
 """User and password in a URL, whose slashes a path may have lost."""
@@ -41,6 +42,9 @@ class RunnerError(Exception):
     Args:
         message: what is wrong and where.
         remedy: what to change; an imperative sentence, or empty when nothing can be done.
+
+    Attributes:
+        about: JSON-able data for programs: the run that failed, the problems of a spec.
     """
 
     exit_code: ClassVar[int] = 1
@@ -49,7 +53,13 @@ class RunnerError(Exception):
     def __init__(self, message: str, remedy: str = "") -> None:
         self.message = without_passwords(message)
         self.remedy = without_passwords(remedy)
+        self.about: Mapping[str, Any] = {}
         super().__init__(self.message)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: what it is about, and the error itself."""
+        remedy = self.remedy or self.about.get("remedy")
+        return {**self.about, "error": self.message, "remedy": remedy, "exit_code": self.exit_code}
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message

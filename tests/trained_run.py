@@ -16,7 +16,7 @@ from runner.diffusion import weights
 from runner.diffusion.job import Job, open_job
 from runner.diffusion.loading import load_parts
 from runner.runs.class_images import ClassImageSet
-from runner.runs.documents import CheckpointManifest, Trained
+from runner.runs.documents import CheckpointManifest, ResumeState, Trained
 from runner.runs.handover import Handover, JobPaper, OutputRequest, StopFlag
 from runner.runs.layout import RunLayout
 from runner.runs.models import upload_model
@@ -146,6 +146,14 @@ class TrainedRun:
             step=step, attempt="1-train-1-a", files=files, metrics=self.metrics(step)
         )
         self.store.put(self.layout.checkpoint_manifest(step), manifest.to_bytes())
+        if step == max(STEPS):
+            self._state(step, directory / "resume")
+
+    def _state(self, step: int, directory: Path) -> None:
+        """The resume state, as far as its weights."""
+        prefix = self.layout.checkpoint_data(step, "1-train-1-a") + "resume/"
+        state = ResumeState(step=step, attempt="1-train-1-a", files=upload(self.store, prefix, directory))
+        self.store.put(self.layout.checkpoint_state(step), state.to_bytes())
 
 
 def job_of(trained: TrainedRun, name: str, **paper: Any) -> Job:
@@ -168,6 +176,7 @@ def _write_unet(base: Path, directory: Path, step: int) -> None:
     tensors = load_parts(base).unet.state_dict()
     moved = {key: value + 0.01 * step for key, value in tensors.items()}
     weights.save(moved, directory / "unet/diffusion_pytorch_model.safetensors", "fp16")
+    _write_state(moved, directory)
     (directory / "unet/config.json").write_bytes((base / "unet/config.json").read_bytes())
 
 
@@ -186,6 +195,12 @@ def _write_adapters(base: Path, directory: Path, step: int) -> None:
     StableDiffusionPipeline.save_lora_weights(
         directory,
         weight_name="pytorch_lora_weights.safetensors",
-        unet_lora_layers=get_peft_model_state_dict(unet),
+        unet_lora_layers=weights.cast(get_peft_model_state_dict(unet), "fp16"),
         unet_lora_adapter_metadata={k: sorted(v) if isinstance(v, set) else v for k, v in config.items()},
     )
+    _write_state({k: v for k, v in unet.named_parameters() if "lora_" in k}, directory)
+
+
+def _write_state(parameters: dict[str, torch.Tensor], directory: Path) -> None:
+    named = {f"unet.{key}": value for key, value in parameters.items()}
+    weights.save(named, directory.parent / "resume/trainable.safetensors", "fp32")

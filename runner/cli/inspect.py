@@ -1,12 +1,12 @@
 """`runner ls`, `status`, `logs`: look at runs, change nothing."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
 
-from runner.cli.output import duration, emit, facts, format_option, note, table, warn
+from runner.cli.output import duration, emit, facts, format_option, note, printed, table, warn
 
 store_option = click.option(
     "--store", default=None, metavar="URL", help="Look for the run in this store only."
@@ -40,19 +40,13 @@ def ls(prefix: str, store: str | None, form: str) -> None:
 @format_option
 def status(run: str, store: str | None, form: str) -> None:
     """Show where RUN stands."""
-    from runner.services.explain import explanation
-    from runner.services.known import look, observer_of
     from runner.services.open_run import open_run
-    from runner.services.result import result_of
+    from runner.services.standing import standing
 
-    opened = open_run(run, store)
-    known = look(opened.jobs, lambda: observer_of(opened.jobs))
-    for line in known.trouble:
+    seen = standing(open_run(run, store).jobs)
+    for line in seen.trouble:
         warn(line)
-    why = explanation(known)
-    result = replace(
-        result_of(opened.place, known.facts, known.jobs), cause=None if why.well else why.sentence
-    )
+    result = seen.result
 
     def text() -> None:
         count = f" {result.step}/{result.max_steps}" if result.max_steps else ""
@@ -64,6 +58,7 @@ def status(run: str, store: str | None, form: str) -> None:
             "left": duration(result.eta_s),
             "checkpoints": ", ".join(map(str, result.checkpoints)) or None,
             "cause": result.cause,
+            "fix": result.remedy,
             "page": result.page,
             "url": result.url,
         })  # fmt: skip
@@ -84,6 +79,7 @@ def logs(run: str, store: str | None, form: str, *, follow: bool, timestamps: bo
 
     log = RunLog(open_run(run, store))
     for entry in log.follow(lambda why: note(f"it waits: {why}")) if follow else log.new_entries():
+        printed()
         if form == "json":
             click.echo(json.dumps(asdict(entry), ensure_ascii=False))
         else:

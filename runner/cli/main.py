@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from runner import __version__
+from runner.cli.failure import told_as_data
 from runner.cli.logging import FORMATS, LOG, VARIABLE
 from runner.errors import RunnerError, Stopped
 
@@ -54,6 +55,14 @@ class LazyGroup(click.Group):
         """Write the list without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; one that fails says so as data too, where data was asked for."""
+        with told_as_data():
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt as interrupt:
+                raise Stopped("interrupted", "Run the same command again.") from interrupt
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -107,9 +116,10 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _dispatch(argv: Sequence[str] | None) -> int:
     try:
-        result: Any = app.main(
-            args=None if argv is None else list(argv), prog_name="runner", standalone_mode=False
-        )
+        with told_as_data():
+            result: Any = app.main(
+                args=None if argv is None else list(argv), prog_name="runner", standalone_mode=False
+            )
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:

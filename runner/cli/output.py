@@ -12,10 +12,33 @@ from runner.cli.logging import LOG
 
 FORMATS = ("text", "json", "yaml", "name")
 
+_FORM, _PRINTED = "runner.form", "runner.printed"
+"""Keys of click's own notes on the running command."""
+
+
+def _remember(context: click.Context, _option: click.Parameter, form: str) -> str:
+    context.meta[_FORM] = form
+    return form
+
+
+# Eager: an error in another option must be printed in this form already.
 format_option = click.option(
     "-o", "--output", "form", type=click.Choice(FORMATS), default="text", show_default=True,
-    help="How results are printed on stdout.",
+    is_eager=True, callback=_remember, help="How results are printed on stdout.",
 )  # fmt: skip
+
+
+def asked_for() -> str | None:
+    """The form in which the running command's result is still to be printed; None once it is."""
+    context = click.get_current_context(silent=True)
+    return None if context is None or _PRINTED in context.meta else context.meta.get(_FORM)
+
+
+def printed() -> None:
+    """Note that stdout has data of the running command: an error adds no more."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[_PRINTED] = True
 
 
 def emit(value: Any, form: str, text: Callable[[], None], name: str | None = None) -> None:
@@ -27,6 +50,7 @@ def emit(value: Any, form: str, text: Callable[[], None], name: str | None = Non
         text: prints it for people.
         name: the one word for `name`; for a list of things, one a line.
     """
+    printed()
     if form == "json":
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
     elif form == "yaml":

@@ -1,12 +1,16 @@
 """`runner fetch`, `export`, `report`: what a run has made."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.inspect import store_option
-from runner.cli.output import emit, format_option
+from runner.cli.output import emit, format_option, note
 from runner.cli.progress import progress
+
+if TYPE_CHECKING:
+    from runner.services.export import Format
 
 
 @click.command()
@@ -62,33 +66,46 @@ def fetch(
     "--format", "kind", type=click.Choice(["diffusers", "safetensors", "ckpt", "lora"]), default="safetensors",
     show_default=True, help="ckpt is a pickle: for old tools only.",
 )  # fmt: skip
-@click.option("--dtype", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True)
-@click.option("--to", type=click.Path(path_type=Path), default=None, help="File, or directory for diffusers.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["fp16", "fp32"]),
+    default="fp16",
+    show_default=True,
+    help="fp32 as trained, while the run keeps it: for its last two checkpoints.",
+)
+@click.option(
+    "--to", type=click.Path(path_type=Path), default=None, help="File, or directory for diffusers and lora."
+)
 @click.option("--force", is_flag=True, help="Replace what exists.")
 @store_option
 @format_option
-def export(
-    run: str,
-    checkpoint: str,
-    kind: str,
-    dtype: str,
-    to: Path | None,
-    store: str | None,
-    form: str,
-    *,
-    force: bool,
-) -> None:
+def export(run: str, store: str | None, form: str, *, kind: "Format", to: Path | None, **how: Any) -> None:
     """Convert the weights of a checkpoint of RUN, on this machine."""
-    from runner.services.export import export_checkpoint
+    from runner.services.export import Export, export_checkpoint
     from runner.services.open_run import open_run
 
     opened = open_run(run, store)
-    suffix = {"diffusers": "", "safetensors": ".safetensors", "ckpt": ".ckpt", "lora": ".lora.safetensors"}[
-        kind
-    ]
-    target = to or Path(f"{opened.run_id}-{checkpoint}{suffix}")
-    export_checkpoint(opened, target, checkpoint=checkpoint, form=kind, dtype=dtype, force=force)
-    emit({"run_id": opened.run_id, "file": str(target)}, form, lambda: click.echo(str(target)), str(target))
+    wanted = Export(form=kind, target=to, **how)
+    target = wanted.path(opened.run_id)
+    done = export_checkpoint(opened, wanted)
+    value = {
+        "run_id": opened.run_id,
+        "file": str(target),
+        "checkpoint": done.step,
+        "dtype": done.dtype,
+        "precision": done.precision,
+    }
+    emit(value, form, lambda: click.echo(str(target)), str(target))
+    if done.precision != done.dtype:
+        note(
+            f"warning: the trained weights of step {done.step} are kept in fp16 only, so this fp32 file holds them as"
+            " rounded; the last two checkpoints of a run are kept in fp32."
+        )
+    if kind == "ckpt":
+        note(
+            "warning: a .ckpt file is a pickle: loading one from somebody else may run any code."
+            " Tools that read safetensors should be given --format safetensors."
+        )
 
 
 @click.command()

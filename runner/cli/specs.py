@@ -33,9 +33,9 @@ def init(
     values = dict(from_concepts_list(Path(from_concepts)) if from_concepts else STARTER)
     values |= {"name": name} if name else {}
     values |= {"model": {"id": model}} if model else {}
-    text = template(values)
+    text = template(values, Path(path).absolute().parent)
     if path == "-":
-        click.echo(text, nl=False)
+        emit(values, "text" if form == "yaml" else form, lambda: click.echo(text, nl=False), values["name"])
         return
     target = Path(path)
     if target.exists() and not force:
@@ -43,6 +43,10 @@ def init(
     with explained(path):
         target.write_text(text, encoding="utf-8")
     emit({"path": path}, form, lambda: None, path)
+    if from_concepts and not (name and model):
+        note(
+            f"it names no run and no model: taken are {values['name']} and {values['model']['id']} (--name, --model)"
+        )
     note(f"wrote {path}; next: put your photos where instance_images says, then `runner submit {path}`")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.failure import about
 from runner.cli.github import step_summary
 from runner.cli.interrupt import STOP_GRACE_S, leaving_on_the_next
 from runner.cli.options import prices_option, timeout_option
@@ -155,10 +156,11 @@ def _run(
     for difference in started.packaged.differences:
         view.say(f"the run exists with other {difference}")
     drawn = None
-    if how.watched:
-        drawn = _watch_to_the_end(started, view, how.timeout)
-    else:
-        _leave(started, view)
+    with about(lambda: _standing(started.watch)):
+        if how.watched:
+            drawn = _watch_to_the_end(started, view, how.timeout)
+        else:
+            _leave(started, view)
     return read_result(prepared.place, prepared.run_id), drawn
 
 
@@ -222,6 +224,17 @@ def watch_run(
     Raises:
         runner.errors.Stopped: interrupted.
     """
+    with about(lambda: _standing(watch)):
+        _watch(watch, view, timeout, stop=stop)
+
+
+def _standing(watch: "Watch") -> dict[str, Any]:
+    from runner.services.standing import standing
+
+    return standing(watch.jobs).result.as_dict()
+
+
+def _watch(watch: "Watch", view: PhaseBars | PhaseLines, timeout: float | None, *, stop: bool) -> None:
     from runner.services.follow import Beat, Moved, Waits
 
     try:

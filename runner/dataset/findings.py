@@ -1,7 +1,7 @@
 """What is wrong with a folder of photos, as values."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from runner.errors import BadData
@@ -55,7 +55,9 @@ def raise_errors(url: str, findings: Iterable[Finding]) -> None:
         return
     listed = "".join(f"\n  {finding}" for finding in errors)
     message = f"{counted(len(errors), 'file')} in {url} cannot be used:{listed}"
-    raise BadData(message, "Mend or remove what is listed, then run the same command again.")
+    wrong = BadData(message, "Mend or remove what is listed, then run the same command again.")
+    wrong.about = {"problems": [{**asdict(finding), "folder": url} for finding in errors]}
+    raise wrong
 
 
 def counted(count: int, noun: str) -> str:

@@ -44,7 +44,9 @@ def merge(parts: Parts, directory: Path) -> None:
         raise BadData(message, "Publish a checkpoint that was trained from this base model.") from error
 
 
-def export_lora(trained: Path, directory: Path, name: str, alpha: float) -> list[Path]:
+def export_lora(
+    trained: Path, directory: Path, name: str, alpha: float, dtype: weights.Dtype = "fp16"
+) -> list[Path]:
     """Write the adapters in both key formats.
 
     Args:
@@ -52,6 +54,7 @@ def export_lora(trained: Path, directory: Path, name: str, alpha: float) -> list
         directory: where to.
         name: file name without suffix: `<name>.safetensors` is in kohya's format, for other tools.
         alpha: of every adapter; kohya's format stores it per module.
+        dtype: of the file in kohya's format; the other one is copied.
 
     Returns:
         The files: diffusers' first.
@@ -60,7 +63,7 @@ def export_lora(trained: Path, directory: Path, name: str, alpha: float) -> list
     ours, theirs = directory / LORA_FILE, directory / f"{name}.safetensors"
     directory.mkdir(parents=True, exist_ok=True)
     ours.write_bytes((trained / LORA_FILE).read_bytes())  # its header holds rank and alpha
-    weights.save(to_kohya(tensors, alpha), theirs, "fp16")
+    weights.save(to_kohya(tensors, alpha), theirs, dtype)
     return [ours, theirs]
 
 

@@ -1,10 +1,12 @@
 """Weights as files: safetensors in one dtype, equal tensors giving equal bytes."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -28,15 +30,25 @@ def cast(tensors: Mapping[str, Tensor], dtype: Dtype) -> dict[str, Tensor]:
     }
 
 
-def save(tensors: Mapping[str, Tensor], path: Path, dtype: Dtype) -> None:
-    """Write safetensors; nothing but the format is in the header.
+def save(
+    tensors: Mapping[str, Tensor], path: Path, dtype: Dtype, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write safetensors; nothing but the format is in the header, unless `metadata` says more.
 
     Raises:
         DiskFull: the write failed.
     """
     with explained(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(cast(tensors, dtype), path, metadata={"format": "pt"})
+        save_file(cast(tensors, dtype), path, metadata=dict(metadata or {"format": "pt"}))
+        path.chmod(_usual_mode())
+
+
+def _usual_mode() -> int:
+    """Of a new file of this process: safetensors writes files that only their owner may read."""
+    mask = os.umask(0o077)  # reading it means setting it; nothing is wider open meanwhile
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def save_pickle(tensors: Mapping[str, Tensor], path: Path, dtype: Dtype) -> None:
@@ -56,3 +68,9 @@ def load(path: Path) -> dict[str, Tensor]:
     """The tensors of one safetensors file, on the CPU."""
     tensors: dict[str, Tensor] = load_file(path)
     return tensors
+
+
+def header(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself, such as the rank of its adapters."""
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})

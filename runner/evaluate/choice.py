@@ -54,7 +54,7 @@ def choose_checkpoint(
         return Choice(wanted, "as asked", measured)
     listed = ", ".join(str(step) for step in sorted(steps))
     message = f"there is no checkpoint at step {wanted}; there are {listed}"
-    raise InputMissing(message, "Set samples.checkpoint to one of these, to last or to best.")
+    raise InputMissing(message, "Name one of these, last or best; a spec names it in samples.checkpoint.")
 
 
 def stable_losses(metrics: Mapping[str, Any], prior_weight: float) -> dict[int, float]:

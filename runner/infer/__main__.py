@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,12 +14,9 @@ def main() -> int:
     arguments = _parser().parse_args()
     from runner.infer.program import run  # torch takes seconds; a wrong command line should not
 
-    if arguments.mode != "export":
-        return run(arguments)
-    with tempfile.TemporaryDirectory(prefix="runner-export-") as work:
-        arguments.work = Path(work)
+    if arguments.mode == "export":
         (arguments.work / "job.json").write_bytes(export_paper(arguments.run, os.environ).to_bytes())
-        return run(arguments)
+    return run(arguments)
 
 
 def export_paper(run_url: str, environ: Mapping[str, str]) -> JobPaper:
@@ -40,8 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     modes = parser.add_subparsers(dest="mode", required=True)
     for mode in ("publish", "render", "export"):
         modes.add_parser(mode).add_argument("--run", required=True, help="<store>/runs/<run id>")
-    for mode in ("publish", "render"):
-        text = "directory that the supervisor prepared"
+        text = "directory that whoever starts it prepared"
         modes.choices[mode].add_argument("--work", required=True, type=Path, help=text)
     modes.choices["render"].add_argument("--shard", type=int, default=0, help="counted from 0")
     _add_export_options(modes.choices["export"])

@@ -11,7 +11,9 @@ from runner.diffusion.job import Job
 from runner.diffusion.lora import LORA_FILE, export_lora
 from runner.diffusion.weights import Dtype
 from runner.errors import Conflict, InputMissing, Usage
+from runner.infer.precise import widen
 from runner.infer.publish import choose
+from runner.runs.exported import Exported
 from runner.storage.files import explained
 
 Format = Literal["diffusers", "safetensors", "ckpt", "lora"]
@@ -24,7 +26,7 @@ class Export:
     Attributes:
         checkpoint: which one.
         format: how it is written.
-        dtype: of the weights; adapters stay fp16, as they were trained.
+        dtype: of the weights, adapters too.
         target: directory for `diffusers` and `lora`, file otherwise.
         replace: what is there gives way.
     """
@@ -51,8 +53,8 @@ def parse_checkpoint(text: str) -> Literal["last", "best"] | int:
     raise Usage(message, "See the steps: runner status RUN")
 
 
-def export_checkpoint(job: Job, wanted: Export) -> int:
-    """Write it; the target appears when it is complete. Returns the step that was exported.
+def export_checkpoint(job: Job, wanted: Export) -> Exported:
+    """Write it; the target appears when it is complete.
 
     Raises:
         Conflict: the target exists.
@@ -67,21 +69,27 @@ def export_checkpoint(job: Job, wanted: Export) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as draft:
             made = Path(draft) / target.name
-            step = _write(job, replace(wanted, target=made))
+            done = _write(job, replace(wanted, target=made))
             if target.is_dir():
                 shutil.rmtree(target)
             made.replace(target)
-    return step
+    return done
 
 
-def _write(job: Job, wanted: Export) -> int:
+def _write(job: Job, wanted: Export) -> Exported:
     job.phase("choosing a checkpoint")
     chosen = choose(job, wanted.checkpoint)
-    trained = chosen.directory / "weights"
+    step, trained = chosen.choice.step, chosen.directory / "weights"
+    precision = widen(job, step, trained) if wanted.dtype == "fp32" else "fp16"
     job.phase("exporting")
     if wanted.format == "lora":
-        _export_adapters(job, trained, wanted.target)
-        return chosen.choice.step
+        _export_adapters(job, trained, wanted)
+    else:
+        _export_model(job, trained, wanted)
+    return Exported(step=step, dtype=wanted.dtype, precision=precision)
+
+
+def _export_model(job: Job, trained: Path, wanted: Export) -> None:
     base = job.model(job.spec.model)
     vae = job.model(job.spec.vae) if job.spec.vae else None
     parts = load_trained(base, trained, vae=vae, allow_pickle=job.spec.model.allow_pickle)
@@ -89,13 +97,13 @@ def _write(job: Job, wanted: Export) -> int:
         export_diffusers(parts, base, wanted.target, wanted.dtype)
     else:
         export_single_file(parts, wanted.target, wanted.dtype, pickled=wanted.format == "ckpt")
-    return chosen.choice.step
 
 
-def _export_adapters(job: Job, trained: Path, target: Path) -> None:
+def _export_adapters(job: Job, trained: Path, wanted: Export) -> None:
     if not (trained / LORA_FILE).is_file():
         message = f"run {job.layout.run_id} trained the whole U-Net: it has no adapters"
         raise InputMissing(
             message, "Use --format diffusers or safetensors, or train with train.method: lora."
         )
-    export_lora(trained, target, f"{job.spec.name}-lora", job.spec.train.lora.alpha)
+    alpha = job.spec.train.lora.alpha
+    export_lora(trained, wanted.target, f"{job.spec.name}-lora", alpha, wanted.dtype)

@@ -7,6 +7,7 @@ from runner.errors import OutOfDeviceMemory
 from runner.infer.export import Export, export_checkpoint, parse_checkpoint
 from runner.infer.publish import publish
 from runner.infer.render import render
+from runner.runs.exported import exported_file
 from runner.runs.handover import Handover, StopFlag
 
 OUT_OF_MEMORY = OutOfDeviceMemory(
@@ -52,4 +53,4 @@ def _do(job: Job, arguments: Namespace) -> None:
             arguments.to,
             replace=arguments.force,
         )
-        print(f"step {export_checkpoint(job, wanted)} -> {arguments.to}")  # noqa: T201  # for who asked
+        exported_file(job.work).write_bytes(export_checkpoint(job, wanted).to_bytes())

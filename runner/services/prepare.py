@@ -146,7 +146,9 @@ def _plan_named(
         remedy = error.remedy
         if isinstance(error, Forbidden) and "://" not in url:
             remedy = f"Give this user access to what it names, or name another folder in {path}."
-        raise type(error)(message, remedy) from error
+        named = type(error)(message, remedy)
+        named.about = error.about
+        raise named from error
 
 
 def _plan_dataset(

@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from runner.runs.documents import OutputManifest
+from runner.runs.documents import ExitRecord, OutputManifest
 from runner.runs.facts import RunFacts, read_facts
 from runner.runs.jobs import JobFacts
 from runner.runs.layout import RunLayout
@@ -29,6 +29,7 @@ class RunResult:
         loss: newest.
         eta_s: seconds to the end of the phase.
         cause: why it stands still, if it does.
+        remedy: what to change then; None when nothing.
         checkpoints: committed steps.
         output: URL of the published files' manifest; None before.
         page: path of the page in a directory store, its URL elsewhere; None before.
@@ -43,6 +44,7 @@ class RunResult:
     loss: float | None = None
     eta_s: float | None = None
     cause: str | None = None
+    remedy: str | None = None
     checkpoints: tuple[int, ...] = ()
     output: str | None = None
     page: str | None = None
@@ -68,6 +70,7 @@ def result_of(place: Place, facts: RunFacts, jobs: JobFacts | None = None) -> Ru
     layout = facts.layout
     status = facts.statuses.get(facts.kind)
     base = place.settings.url
+    end = _end(facts)
     return RunResult(
         run_id=facts.run_id,
         state=run_state(facts, jobs, now=time.time()),
@@ -77,18 +80,18 @@ def result_of(place: Place, facts: RunFacts, jobs: JobFacts | None = None) -> Ru
         max_steps=status.max_steps if status and not facts.success else None,
         loss=status.loss if status and not facts.success else None,
         eta_s=status.eta_s if status and not facts.success else None,
-        cause=_cause(facts),
+        cause=end.cause or None if end else None,
+        remedy=end.remedy or None if end else None,
         checkpoints=facts.checkpoints,
         output=f"{base}/{layout.output_manifest}" if facts.success else None,
         page=_page(place, layout) if facts.success else None,
     )
 
 
-def _cause(facts: RunFacts) -> str | None:
-    if facts.success:
-        return None
-    end = facts.last_exit(facts.kind, facts.k)
-    return end.cause or None if end and end.code else None
+def _end(facts: RunFacts) -> ExitRecord | None:
+    """How the due Job failed, if it did and said so."""
+    end = None if facts.success else facts.last_exit(facts.kind, facts.k)
+    return end if end and end.code else None
 
 
 def _page(place: Place, layout: RunLayout) -> str | None:

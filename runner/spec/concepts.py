@@ -1,12 +1,14 @@
 """Reading `concepts_list.json` of the older DreamBooth scripts: `runner init --from-concepts`."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from runner.errors import InputMissing
 from runner.spec.problems import Problem, SpecProblems, shown
+from runner.spec.template import STARTER
 
 KEYS: Final[Mapping[str, str]] = {
     "instance_prompt": "instance_prompt",
@@ -19,7 +21,9 @@ COUNT: Final = "num_class_images"
 
 
 def from_concepts_list(path: Path) -> dict[str, Any]:
-    """The part of a spec that such a file describes.
+    """The spec that such a file describes, with a name and a model, of which it says nothing.
+
+    The name is that of the first concept's folder, the model the one that the older scripts' guides take.
 
     A `class_data_dir` that is empty or missing is where the older scripts would have put made class
     images; here those go into the store, so only a filled one is kept.
@@ -69,13 +73,24 @@ def _item_problems(item: Any, number: int, where: str) -> list[Problem]:
 
 
 def _values(items: list[dict[str, Any]], base_dir: Path) -> dict[str, Any]:
-    values: dict[str, Any] = {"concepts": [_concept(item, base_dir) for item in items]}
+    values: dict[str, Any] = {
+        "name": _name(items[0]["instance_data_dir"]),
+        "model": STARTER["model"],
+        "concepts": [_concept(item, base_dir) for item in items],
+        "store": STARTER["store"],
+    }
     counts = [item[COUNT] for item in items if isinstance(item.get(COUNT), int)]
     if counts:
         values["class_images"] = {"count": max(counts)}
     if not any("class_prompt" in concept for concept in values["concepts"]):
         values["train"] = {"prior_preservation": False}
     return values
+
+
+def _name(folder: str) -> str:
+    """A run's name after a folder's: lower-case letters, digits and dashes."""
+    last = re.sub(r"[^a-z0-9]+", "-", folder.rstrip("/").rpartition("/")[2].lower())
+    return last[:32].strip("-") or str(STARTER["name"])
 
 
 def _concept(item: Mapping[str, Any], base_dir: Path) -> dict[str, str]:

@@ -6,15 +6,17 @@ values: the method's learning rate, the family's training size, and the recipe t
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
+from runner.errors import InvalidSpec
 from runner.spec.fields import find_field
 from runner.spec.frozen import Family
 from runner.spec.layers import Layer, file_layer
 from runner.spec.model import RunSpec
-from runner.spec.models import ModelSource, builtin_names, builtin_path
+from runner.spec.models import ModelSource, builtin_names, builtin_path, parse_model
 from runner.spec.problems import Path, Problem
 from runner.spec.yaml_source import parse
 
@@ -69,6 +71,22 @@ def method_layer(written: Layer) -> Layer:
             values.setdefault(key, default)
             origins.setdefault(("train", key), f"default with {'.'.join(path)}: {str(value).lower()} ({why})")
     return Layer({"train": values} if values else {}, origins)
+
+
+def default_values(values: Mapping[str, Any], base_dir: FilePath) -> dict[str, Any]:
+    """The defaults behind a partial spec that are not the general ones, nested like a spec.
+
+    Args:
+        values: what is written, without short forms.
+        base_dir: what its paths are relative to.
+    """
+    written = Layer(dict(values))
+    layer = method_layer(written)
+    reference = written.get(("model", "id"))
+    if isinstance(reference, str):
+        with suppress(InvalidSpec):  # whoever loads the spec is told
+            layer = background(parse_model(reference, base_dir=base_dir)).layer.over(layer)
+    return layer.values
 
 
 def background(model: ModelSource) -> Background:

@@ -1,7 +1,7 @@
 """What is wrong with a spec, told all at once: where, which key, why, and what to write instead."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -48,6 +48,10 @@ class SpecProblems(InvalidSpec):
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
+        self._say(source)
+        self.about = {"problems": [asdict(problem) for problem in self.problems]}
+
+    def _say(self, source: str) -> None:
         if len(self.problems) == 1:
             super().__init__(str(self.problems[0]), self.problems[0].remedy)
             return

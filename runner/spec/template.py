@@ -1,11 +1,13 @@
 """The commented spec that `runner init` writes: what was given stands live, every other setting as its default."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
 from pydantic.fields import FieldInfo
 
+from runner.spec.defaults import default_values
 from runner.spec.fields import Section, choices, section_class, unit_of
 from runner.spec.model import RunSpec
 
@@ -31,16 +33,30 @@ HEADER: Final = """\
 """
 
 
-def template(values: Mapping[str, Any] = STARTER) -> str:
+LONGEST_LINE: Final = 120
+"""A list that would make a longer line gets one line an item."""
+
+
+def template(values: Mapping[str, Any] = STARTER, base_dir: Path | None = None) -> str:
     """A YAML document that loads as exactly `values`, with every other setting shown as a comment.
+
+    The comments show the defaults that hold for these values: the model's own recipe and the method's included.
 
     Args:
         values: a partial spec, nested, without short forms.
+        base_dir: where the document will lie; the current directory when not given.
     """
-    return HEADER + "\n" + "\n".join(_section(RunSpec, values, indent="")) + "\n"
+    defaults = default_values(values, base_dir or Path.cwd())
+    return HEADER + "\n" + "\n".join(_section(RunSpec, values, defaults, indent="")) + "\n"
 
 
-def _section(kind: type[Section], values: Mapping[str, Any], indent: str, mark: str = "") -> Iterator[str]:
+def _section(
+    kind: type[Section],
+    values: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    indent: str,
+    mark: str = "",
+) -> Iterator[str]:
     """Lines of one section; `mark` is `# ` inside a section that is not there."""
     after_section = False
     for name, field in kind.model_fields.items():
@@ -52,21 +68,28 @@ def _section(kind: type[Section], values: Mapping[str, Any], indent: str, mark: 
         if inner and is_list:
             yield from _items(name, field, inner, given or [], indent)
         elif inner:
-            yield from _nested(name, field, inner, given, indent, mark)
+            yield from _nested(name, field, inner, given, defaults.get(name, {}), indent, mark)
         elif isinstance(given, list | tuple):
             yield f"{indent}{name}:  # {_comment(field)}"
             yield from (f"{indent}  - {inline(item)}" for item in given)
         else:
-            yield _leaf(name, field, given, indent, mark)
+            usual = None if field.is_required() else defaults.get(name, field.default)
+            yield from _leaf(name, field, given, usual, indent, mark)
 
 
 def _nested(
-    name: str, field: FieldInfo, inner: type[Section], given: Any, indent: str, mark: str
+    name: str,
+    field: FieldInfo,
+    inner: type[Section],
+    given: Any,
+    defaults: Mapping[str, Any],
+    indent: str,
+    mark: str,
 ) -> Iterator[str]:
     """A section; one whose presence means something (`kubernetes`, `vae`) stays a comment until it is given."""
     hidden = mark or ("# " if given is None and field.default is None else "")
     yield f"{hidden or indent}{indent if hidden else ''}{name}:  # {field.description}".rstrip()
-    yield from _section(inner, given or {}, indent + "  ", hidden)
+    yield from _section(inner, given or {}, defaults, indent + "  ", hidden)
 
 
 def _items(
@@ -74,17 +97,20 @@ def _items(
 ) -> Iterator[str]:
     yield f"{indent}{name}:  # {field.description}"
     for item in items:
-        first, *others = _section(inner, item, indent + "    ")
+        first, *others = _section(inner, item, {}, indent + "    ")
         yield f"{indent}  - {first.strip()}"
         yield from others
 
 
-def _leaf(name: str, field: FieldInfo, given: Any, indent: str, mark: str) -> str:
+def _leaf(name: str, field: FieldInfo, given: Any, default: Any, indent: str, mark: str) -> Iterator[str]:
     live = given is not None
-    default = None if field.is_required() else field.default
     text = inline(given if live else default)
     lead = indent if live else (mark + indent if mark else indent + "# ")
-    return f"{lead}{name}:{' ' if text else ''}{text}  # {_comment(field)}"
+    if isinstance(default, list | tuple) and len(text) > LONGEST_LINE:
+        yield f"{lead}{name}:  # {_comment(field)}"
+        yield from (f"{lead}  - {inline(item)}" for item in default)
+        return
+    yield f"{lead}{name}:{' ' if text else ''}{text}  # {_comment(field)}"
 
 
 def _comment(field: FieldInfo) -> str:

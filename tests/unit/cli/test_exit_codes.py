@@ -1,5 +1,6 @@
 """The exit codes of the command line, by what a person typed and what there was."""
 
+import json
 import subprocess
 import sys
 
@@ -162,21 +163,21 @@ def test_6_submit_does_not_reach_the_store(cli, desk, monkeypatch):
     (port,) = servers.free_ports(1)
     monkeypatch.setenv("DREAMBOOTH_STORE_ENDPOINT", f"http://127.0.0.1:{port}")
     ended = cli("submit", desk.write_spec(), "--store", "s3://b", "--wait", "-o", "json")
-    assert (ended.code, ended.out) == (6, "")
+    assert ended.code == json.loads(ended.out)["exit_code"] == 6
     assert str(port) in ended.err
 
 
 def test_1_submit_finds_the_run_failed_for_good(cli, desk):
     desk.run(code=70)
     ended = cli("submit", desk.write_spec(), "--wait", "-o", "json")
-    assert (ended.code, ended.out) == (1, "")
+    assert ended.code == json.loads(ended.out)["exit_code"] == 1
     assert "the loss is NaN at step 3" in ended.err
 
 
 def test_124_submit_stops_watching_what_goes_on_elsewhere(cli, desk):
     run_id = desk.run(phase="training", step=3)
     ended = cli("submit", desk.write_spec(), "--wait", "--timeout", "0", "-o", "json")
-    assert (ended.code, ended.out) == (124, "")
+    assert ended.code == json.loads(ended.out)["exit_code"] == 124
     assert f"runner wait {run_id}" in ended.err
 
 

@@ -96,6 +96,34 @@ def test_init_writes_a_spec_that_validates(cli):
     assert cli("init", "-", "--name", "mine").out.count("name: mine") == 1
 
 
+def test_init_prints_the_spec_as_data_when_asked(cli):
+    value = json.loads(cli("init", "-", "--name", "mine", "-o", "json").out)
+    assert value["name"] == "mine"
+    assert yaml.safe_load(cli("init", "-", "--name", "mine").out)["concepts"] == value["concepts"]
+    assert cli("init", "-", "--name", "mine", "-o", "name").out == "mine\n"
+
+
+def test_init_from_the_older_scripts_file_says_what_it_took_for_granted(cli, desk):
+    concepts = [
+        {"instance_prompt": "photo of zwx dog", "class_prompt": "photo of dog", "instance_data_dir": "photos"}
+    ]
+    (desk.root / "concepts_list.json").write_text(json.dumps(concepts))
+    ended = cli("init", "c.yaml", "--from-concepts", "concepts_list.json")
+    assert ended.code == 0
+    assert "photos" in ended.err
+    assert "stable-diffusion-v1-5" in ended.err
+    assert "--name" in ended.err
+    assert cli("validate", "c.yaml", "--model", "model", "--resolution", "32", "-o", "name").out.startswith(
+        "photos-"
+    )
+    assert (
+        "--name"
+        not in cli(
+            "init", "d.yaml", "--from-concepts", "concepts_list.json", "--name", "a", "--model", "b"
+        ).err
+    )
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(None, None), (3.4, "3 s"), (59.6, "1 min 0 s"), (250, "4 min 10 s"), (7500, "2 h 5 min")],

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from argparse import Namespace
 from io import BytesIO
 from pathlib import Path
@@ -206,8 +207,19 @@ def test_stop_wish_ends_with_75_and_publishes_nothing(tmp_path):
 
 
 def export(trained, *options):
-    """`runner export`'s own command line."""
-    command = [sys.executable, "-m", "runner.infer", "export", "--run", trained.url, *options]
+    """The program that `runner export` starts."""
+    work = Path(tempfile.mkdtemp(dir=trained.root))
+    command = [
+        sys.executable,
+        "-m",
+        "runner.infer",
+        "export",
+        "--run",
+        trained.url,
+        "--work",
+        str(work),
+        *options,
+    ]
     environ = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 

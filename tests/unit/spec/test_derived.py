@@ -37,10 +37,16 @@ def test_the_schema_is_valid_and_accepts_what_loads():
     validator.validate(
         yaml.safe_load(MINIMAL) | {"store": {"url": "s3://a/", "region": "x"}, "resources": {"cpu": 4}}
     )
-    validator.validate(
-        yaml.safe_load(template()) | {k: {} for k in ("train", "dataset", "class_images", "resources")}
-    )
-    for wrong in ({"sede": 1}, {"train": {"max_steps": 0}}, {"resolution": 65}, {"store": {"ulr": "x"}}):
+    for model in (STARTER["model"], {"id": "builtin:emoji"}):
+        validator.validate(yaml.safe_load(template({**STARTER, "model": model})))
+    for wrong in (
+        {"model": None},
+        {"concepts": None},
+        {"sede": 1},
+        {"train": {"max_steps": 0}},
+        {"resolution": 65},
+        {"store": {"ulr": "x"}},
+    ):
         assert not validator.is_valid(yaml.safe_load(MINIMAL) | wrong)
 
 
@@ -96,6 +102,29 @@ def test_each_commented_default_of_the_template_can_be_taken_as_it_stands(tmp_pa
     file.write_text("\n".join(lines), "utf-8")
     spec = load_spec(file, overrides=["train.epochs=", "kubernetes="], environ={}).spec
     assert spec.train == RunSpec.model_validate({**STARTER, "resolution": 512}).train
+
+
+def test_the_templates_comments_are_the_models_own_defaults_and_can_be_taken_as_they_stand(tmp_path):
+    file = tmp_path / "run.yaml"
+    values = {**STARTER, "model": {"id": "builtin:emoji"}}
+    text = template(values)
+    file.write_text(text, "utf-8")
+    spec = load_spec(file, environ={}).spec
+    assert spec.train.max_steps != RunSpec.model_validate({**STARTER, "resolution": 512}).train.max_steps
+    taken = [
+        line.replace("# ", "", 1) if line.strip().startswith("# ") and not line.startswith("# ") else line
+        for line in text.splitlines()
+    ]
+    file.write_text("\n".join(taken), "utf-8")
+    again = load_spec(file, overrides=["train.epochs=", "kubernetes="], environ={}).spec
+    for section in ("dataset", "class_images", "train", "samples", "resources"):
+        assert getattr(again, section) == getattr(spec, section)
+    assert f"# resolution: {spec.resolution}" in text
+
+
+def test_the_templates_comments_follow_the_method(tmp_path):
+    text = template({**STARTER, "train": {"prior_preservation": False}}, tmp_path)
+    assert "# max_steps: 400 " in text
 
 
 def test_the_template_quotes_what_needs_quotes(tmp_path):
@@ -176,11 +205,12 @@ def test_the_older_scripts_concepts_become_a_spec_that_loads(tmp_path):
         ],
     )
     spec_path = tmp_path / "run.yaml"
-    spec_path.write_text(template({**STARTER, "samples": {}, **from_concepts_list(file)}), "utf-8")
+    spec_path.write_text(template(from_concepts_list(file)), "utf-8")
     spec = load_spec(spec_path, environ={}).spec
     assert [concept.instance_images for concept in spec.concepts] == ["/data/zwx", "/data/ukj"]
     assert [concept.class_images for concept in spec.concepts] == [None, str(tmp_path / "cats")]
     assert spec.class_images.count == 120
+    assert (spec.name, spec.model.id) == ("zwx", STARTER["model"]["id"])
 
 
 def test_concepts_without_class_prompts_train_without_prior_preservation(tmp_path):
@@ -188,6 +218,22 @@ def test_concepts_without_class_prompts_train_without_prior_preservation(tmp_pat
         tmp_path, [{"instance_prompt": "photo of zwx dog", "instance_data_dir": "/data/zwx"}]
     )
     assert from_concepts_list(file)["train"] == {"prior_preservation": False}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("/data/My Photos (2)/", "my-photos-2"),
+        ("a" * 40, "a" * 32),
+        ("/", "teddy"),
+        ("x/" + "-" * 9 + "é", "teddy"),
+    ],
+)
+def test_a_run_of_a_concepts_file_is_named_after_its_first_folder(tmp_path, folder, name):
+    file = concepts_file(tmp_path, [{"instance_prompt": "photo of zwx dog", "instance_data_dir": folder}])
+    values = from_concepts_list(file)
+    assert values["name"] == name
+    RunSpec.model_validate(values)
 
 
 @pytest.mark.parametrize(
