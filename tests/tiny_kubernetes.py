@@ -53,6 +53,7 @@ class TinyKubernetes:
         refuses: what each request to a path is answered: status and a Status's message.
         denied: verb and resource (`get pods/log`) that access reviews say no to.
         lost_answers: how many POSTs to come are done, but their connection breaks before the answer.
+        failed_creates: how many POSTs to come answer 500, and nothing is done.
         watch_faults: what the next watches do: `gone` (HTTP 410), `error` (410 as an event), `cut`, `end`.
         bookmarks: each watch begins with one.
         forgets_pages: how many further pages to come answer 410.
@@ -70,6 +71,7 @@ class TinyKubernetes:
     refuses: dict[str, tuple[int, str]] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
     lost_answers: int = 0
+    failed_creates: int = 0
     watch_faults: list[str] = field(default_factory=list)
     bookmarks: bool = True
     forgets_pages: int = 0
@@ -348,6 +350,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(409, f'"{body["metadata"]["name"]}" already exists', {}, "AlreadyExists")
         elif query.get("dryRun") == "All":
             self._answer(201, body)
+        elif state.failed_creates:
+            state.failed_creates -= 1
+            self._fail(500, "resource quota evaluation timed out", {})
         else:
             stored = state.put(key, body)
             if state.lost_answers:

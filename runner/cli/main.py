@@ -116,10 +116,9 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _dispatch(argv: Sequence[str] | None) -> int:
     try:
-        with told_as_data():
-            result: Any = app.main(
-                args=None if argv is None else list(argv), prog_name="runner", standalone_mode=False
-            )
+        result: Any = app.main(
+            args=None if argv is None else list(argv), prog_name="runner", standalone_mode=False
+        )
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:

@@ -1,5 +1,6 @@
 """Creating a Job once, whoever else creates it, and whatever answer is lost."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from runner.executors.kubernetes.ending import await_gone
 from runner.executors.kubernetes.sight import look
 
 _TRIES = 5
+_PAUSE_S = 0.5
 
 
 def create_job(client: Client, body: Mapping[str, Any], service: Mapping[str, Any] | None) -> Created:
@@ -36,35 +38,42 @@ def create_job(client: Client, body: Mapping[str, Any], service: Mapping[str, An
         body: the Job.
         service: its headless Service, if it needs one.
     """
-    for _ in range(_TRIES):
-        created, stored = _create_once(client, body)
+    lost: StoreUnreachable | None = None
+    for attempt in range(_TRIES):
+        if lost is not None:
+            time.sleep(_PAUSE_S * 2**attempt)
+        created, stored, lost = _create_once(client, body)
         if created is None:
             continue
         if service is not None and created != "conflict" and not terminal_condition(stored):
             _add_service(client, service, stored)
         return created
-    raise _comes_and_goes(f"the Job {name_of(body)}")
+    raise lost or _comes_and_goes(f"the Job {name_of(body)}")
 
 
-def _create_once(client: Client, body: Mapping[str, Any]) -> tuple[Created | None, Document]:
-    """What came of it, and the Job as it is stored; None when it is worth another try."""
+def _create_once(
+    client: Client, body: Mapping[str, Any]
+) -> tuple[Created | None, Document, StoreUnreachable | None]:
+    """What came of it, and the Job as it is stored; None when it is worth another try.
+
+    A server may fail in the middle (a quota that is not evaluated in time, when hundreds are created at once): when
+    there is no Job then, another try does no harm, since its name is taken only once.
+    """
     lost: StoreUnreachable | None = None
     try:
         client.create("jobs", body, dry_run=True)
-        return "created", client.create("jobs", body)
+        return "created", client.create("jobs", body), None
     except AlreadyExists:
         pass
     except StoreUnreachable as error:
         lost = error
     sight = look(client, name_of(body))
     if sight is None:
-        if lost is not None:
-            raise lost
-        return None, {}
+        return None, {}, lost
     if metadata(sight.job).get("deletionTimestamp"):
         await_gone(client, sight)
-        return None, {}
-    return "adopted" if _is_same(sight.job, body) else "conflict", sight.job
+        return None, {}, None
+    return "adopted" if _is_same(sight.job, body) else "conflict", sight.job, None
 
 
 def require_same(client: Client, body: Mapping[str, Any]) -> None:

@@ -62,6 +62,11 @@ class Request:
     stream: bool = False
     read_timeout_s: float = READ_S
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether it does no harm when it was done already, though its answer was lost."""
+        return self.method != "POST" or "dryRun=All" in self.path
+
 
 class Transport:
     """Sends requests to one server; safe to use from several threads.
@@ -85,7 +90,7 @@ class Transport:
     def send(self, request: Request) -> Any:
         """The answer to a request.
 
-        What the server surely has not done is sent again, and so is what may be done twice (all but POST).
+        What the server surely has not done is sent again, and so is what may be done twice (all but creating).
 
         Raises:
             runner.errors.RunnerError: by the table of `api_errors`.
@@ -134,7 +139,7 @@ class Transport:
 
     def _once(self, login: Login, request: Request) -> Any:
         asked = self.asked(request.method, request.path)
-        with _explained(asked, repeatable=request.method != "POST"):
+        with _explained(asked, repeatable=request.repeatable):
             authorization = login.authorization()
             answer = login.pool.request(
                 request.method,
@@ -149,7 +154,7 @@ class Transport:
             if answer.status < _FIRST_REFUSAL:
                 return answer
             said = _without_secret(answer.data, authorization)
-        raise _refusal(asked, request.method, answer, said)
+        raise _refusal(asked, request, answer, said)
 
     def _renewed(self, old: Login) -> Login:
         with self._lock:
@@ -190,10 +195,10 @@ class _Again(Exception):
         self.after_s = after_s
 
 
-def _refusal(asked: Asked, method: str, answer: Any, said: bytes) -> Exception:
+def _refusal(asked: Asked, request: Request, answer: Any, said: bytes) -> Exception:
     error = api_errors.explain(asked, answer.status, said)
     # 429 says that the server has done nothing; after the others it may have.
-    if answer.status == api_errors.TOO_MANY or (answer.status in _TRANSIENT and method != "POST"):
+    if answer.status == api_errors.TOO_MANY or (answer.status in _TRANSIENT and request.repeatable):
         return _Again(error, _seconds(answer.headers.get("Retry-After")))
     return error
 

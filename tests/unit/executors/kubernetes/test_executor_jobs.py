@@ -76,12 +76,23 @@ class TestCreating:
         assert executor.create(TASK) == "adopted"
         assert [path for path in server.objects if path.startswith(JOBS)] == [f"{JOBS}/{NAME}"]
 
-    def test_an_answer_lost_before_anything_was_done_is_an_error(self, server, executor):
-        executor.create(TASK)
-        server.drop(f"{JOBS}/{NAME}")
-        server.failures = [(0, "", {})]
-        with pytest.raises(StoreUnreachable):
+    @pytest.mark.parametrize("failure", [(0, "", {}), (500, "resource quota evaluation timed out", {})])
+    def test_a_check_that_failed_is_made_again(self, server, executor, failure):
+        executor.check(TASK)
+        server.failures = [failure]
+        executor.check(TASK)
+        assert server.failures == []
+
+    def test_what_failed_before_anything_was_done_is_tried_again(self, server, executor):
+        server.failed_creates = 1
+        assert executor.create(TASK) == "created"
+        assert [path for path in server.objects if path.startswith(JOBS)] == [f"{JOBS}/{NAME}"]
+
+    def test_a_server_that_never_manages_to_create_it_is_given_up(self, server, executor):
+        server.failed_creates = 1000
+        with pytest.raises(StoreUnreachable, match="quota evaluation timed out"):
             executor.create(TASK)
+        assert server.objects == {}
 
     def test_one_that_is_being_deleted_is_waited_for(self, server, executor):
         executor.create(OTHER)
