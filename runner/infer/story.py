@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.dataset.load import load_package
 from runner.diffusion.job import Job
+from runner.errors import BadData, NotFound
 from runner.evaluate.choice import Choice
 from runner.infer.card import settings
 from runner.infer.samples import Drawn
@@ -106,7 +107,12 @@ def _class_images(
         if made["prompt"] == concept.class_prompt:
             manifest = ClassImageSet(job.store, made["digest"]).manifest(made["count"])
             shown = dict(sorted(manifest.files.items())[:SHOWN]) if manifest else {}
-            data = _fetched(job.store, shown, job.scratch / "class-images" / made["digest"][:16])
+            try:
+                data = _fetched(job.store, shown, job.scratch / "class-images" / made["digest"][:16])
+            except (BadData, NotFound) as error:
+                # Runs share them, and training is over: the page does without.
+                print(f"the page shows no class images: {error.message}", flush=True)  # noqa: T201 - the log
+                data = []
             return tuple(Picture(one, f"{alt}, {i + 1}") for i, one in enumerate(data)), made["count"]
     return (), 0
 

@@ -66,6 +66,7 @@ def take_step(
     *,
     intent: Intent = "hold",
     proposal: JobClaim | None = None,
+    remade: bool = False,
     wall: Callable[[], float] = time,
 ) -> Step:
     """Observe, decide, do. Safe for any number of callers at once; killed anywhere, the next caller goes on.
@@ -76,13 +77,14 @@ def take_step(
         jobs: the executor.
         intent: who asks; see `runner.runs.steps.Intent`. `retry` is for one step, then go on with `submit`.
         proposal: what new Jobs are built from; None carries on with the newest claim's.
+        remade: the caller has put back an input of the run that was missing or damaged.
         wall: seconds since the epoch.
 
     Returns:
         What was due and is done now; for `Attach`, `WaitForOld` and a started `StopJob`: what to wait for.
     """
     snapshot = observe(store, run_id, jobs)
-    step = next_step(snapshot.facts, snapshot.jobs, intent, proposal)
+    step = next_step(snapshot.facts, snapshot.jobs, intent, proposal, remade=remade)
     template = proposal or snapshot.facts.newest_claim
     layout = RunLayout(run_id)
     if isinstance(step, ClaimAndCreate) and template is not None:
