@@ -99,8 +99,13 @@ class PackageManifest(Document):
         return sum(len(photo.crops) for photo in self.photos)
 
 
-def find_package(store: ObjectStore, digest: str) -> PackageManifest | None:
+def find_package(store: ObjectStore, digest: str, *, thorough: bool = False) -> PackageManifest | None:
     """The manifest of a stored package, or None when there is none.
+
+    Args:
+        store: the run store.
+        digest: the package's name.
+        thorough: read its files, too; otherwise their sizes tell.
 
     Raises:
         runner.errors.BadData: it is damaged, or its files are gone.
@@ -122,6 +127,8 @@ def find_package(store: ObjectStore, digest: str) -> PackageManifest | None:
         entry = manifest.files.get(name)
         if entry is None or store.size(dataset_key(digest, name)) != entry.size:
             raise damaged(where, f"{name} is missing or of another size")
+        if thorough and StoredFile.of(store.get(dataset_key(digest, name))) != entry:
+            raise damaged(where, f"{name} is not what the manifest says")
     return manifest
 
 
@@ -139,5 +146,5 @@ def damaged(where: str, why: str) -> BadData:
     """The error for a package whose content is not what it should be."""
     return BadData(
         f"the dataset package {where} is damaged: {why}",
-        "Delete that folder from the store and submit again: it is made anew from the photos.",
+        "Submit again from where the photos are: it is made anew from them.",
     )

@@ -16,10 +16,8 @@ from runner.dataset.manifest import (
     StoredCrop,
     StoredFile,
     StoredPhoto,
-    damaged,
     find_package,
     image_file,
-    package_url,
 )
 from runner.dataset.plan import PackagePlan, PlannedPhoto
 from runner.errors import BadData, NotFound
@@ -44,23 +42,30 @@ def build_package(
     store: ObjectStore,
     *,
     progress: Callable[[int], None] | None = None,
+    thorough: bool = False,
 ) -> BuiltPackage:
-    """Put the planned package into the run store, unless it is there.
+    """Put the planned package into the run store, unless it is there and sound.
 
     Nothing is written before everything is made, and nothing that was written is trusted before the manifest
-    is; two builders at once end with one package.
+    is; two builders at once end with one package. A damaged package is written over: the photos tell what it was.
 
     Args:
         plan: of `plan_package`.
         photos: the store over the folder that was inspected.
         store: the run store.
         progress: told how many more photos are cut.
+        thorough: read what is stored to its last byte; otherwise its sizes are trusted.
 
     Raises:
-        runner.errors.BadData: a photo changed since it was inspected, or a stored package is damaged.
+        runner.errors.BadData: a photo changed since it was inspected.
         runner.errors.StoreUnreachable, runner.errors.Forbidden, runner.errors.DiskFull: as the stores say.
     """
-    stored = find_package(store, plan.digest)
+    try:
+        stored = find_package(store, plan.digest, thorough=thorough)
+    except BadData:
+        stored, over = None, True
+    else:
+        over = False
     if stored:
         return BuiltPackage(stored, made=False)
     # Both load Pillow, which a package that is there does not need.
@@ -70,7 +75,7 @@ def build_package(
     cut = in_order(lambda planned: _cut(planned, plan, photos), plan.photos, progress)
     members = {name: png for one in cut for name, png in one.members.items()}
     sheet = draw_sheet(plan, [one.thumbnail for one in cut])
-    return _commit(plan, members, sheet, store)
+    return _write_over(plan, members, sheet, store) if over else _commit(plan, members, sheet, store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +101,36 @@ def _cut(planned: PlannedPhoto, plan: PackagePlan, photos: ObjectStore) -> _Cut:
 
 
 def _commit(plan: PackagePlan, members: dict[str, bytes], sheet: bytes, store: ObjectStore) -> BuiltPackage:
-    where = package_url(store, plan.digest)
     made = write_archive(members)
     archive = _keep_first(store, dataset_key(plan.digest, DATA), made)
-    sheet = _keep_first(store, dataset_key(plan.digest, SHEET), sheet)
+    made_sheet, sheet = sheet, _keep_first(store, dataset_key(plan.digest, SHEET), sheet)
     try:
         kept = members if archive is made else dict(read_archive(io.BytesIO(archive)))
         photos = tuple(_stored_photo(planned, plan, kept) for planned in plan.photos)
-    except (ValueError, KeyError) as error:
-        raise damaged(where, f"{DATA} holds something else") from error
-    files = {DATA: StoredFile.of(archive), SHEET: StoredFile.of(sheet)}
-    manifest = PackageManifest(digest=plan.digest, options=plan.options, files=files, photos=photos)
+    except (ValueError, KeyError):
+        return _write_over(plan, members, made_sheet, store)  # what lies there is no package's
+    manifest = _manifest(plan, archive, sheet, photos)
     if store.put_if_absent(dataset_key(plan.digest, MANIFEST), manifest.to_bytes()):
         return BuiltPackage(manifest, made=True)
     return BuiltPackage(_committed_by_another(store, plan.digest), made=False)
+
+
+def _write_over(
+    plan: PackagePlan, members: dict[str, bytes], sheet: bytes, store: ObjectStore
+) -> BuiltPackage:
+    archive = write_archive(members)
+    photos = tuple(_stored_photo(planned, plan, members) for planned in plan.photos)
+    manifest = _manifest(plan, archive, sheet, photos)
+    for name, data in ((DATA, archive), (SHEET, sheet), (MANIFEST, manifest.to_bytes())):
+        store.put(dataset_key(plan.digest, name), data)
+    return BuiltPackage(manifest, made=True)
+
+
+def _manifest(
+    plan: PackagePlan, archive: bytes, sheet: bytes, photos: tuple[StoredPhoto, ...]
+) -> PackageManifest:
+    files = {DATA: StoredFile.of(archive), SHEET: StoredFile.of(sheet)}
+    return PackageManifest(digest=plan.digest, options=plan.options, files=files, photos=photos)
 
 
 def _committed_by_another(store: ObjectStore, digest: str) -> PackageManifest:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from runner.diffusion.hub import fetch_from_hub
 from runner.errors import InputMissing, InvalidSpec
-from runner.runs.models import download_model, model_manifest, upload_model
+from runner.runs.models import download_model, model_is_whole, model_manifest, upload_model
 from runner.spec.frozen import ModelRef
 from runner.spec.models import builtin_path, hub_digest, model_digest, model_files
 from runner.storage.store import ObjectStore, Progress
@@ -45,12 +45,13 @@ def fetch_model(
     target = directory / ref.digest[:16]
     if (target / _COMPLETE).is_file():
         return target
-    if model_manifest(store, ref.digest) is not None:
+    manifest = model_manifest(store, ref.digest)
+    if manifest is not None and model_is_whole(store, manifest):
         download_model(store, ref.digest, target, progress)
     elif ref.source and ref.revision:
         _from_hub(store, ref, target, progress, hub_endpoint)
     else:
-        message = f"base model {ref.source or ref.digest[:12]} is not in {store.url}"
+        message = f"base model {ref.source or ref.digest[:12]} is not in {store.url}, or not all of it"
         raise InputMissing(message, "Submit the run again: submit uploads its model.")
     (target / _COMPLETE).touch()
     return target
@@ -74,7 +75,7 @@ def _from_hub(
     commit = ref.revision or ""
     if hub_digest(ref.source, commit) != ref.digest:
         message = f"spec.json names {ref.source} at {commit[:12]}, but the digest of another model"
-        raise InvalidSpec(message, "Submit the run again.")
+        raise InvalidSpec(message, "Somebody changed the stored spec: submit the run under another name.")
     fetch_from_hub(ref.source, commit, target, endpoint=endpoint)
     shutil.rmtree(target / ".cache", ignore_errors=True)  # the client's own notes
     upload_model(store, ref.digest, target, progress)

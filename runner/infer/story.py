@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.dataset.load import load_package
 from runner.diffusion.job import Job
+from runner.errors import BadData, NotFound
 from runner.evaluate.choice import Choice
 from runner.infer.card import settings
 from runner.infer.samples import Drawn
@@ -122,10 +123,14 @@ def _reminders(job: Job, metrics: Mapping[str, Any]) -> Iterable[Picture]:
 
 
 def _made(job: Job, made: Mapping[str, Any], most: int) -> list[bytes]:
-    """The first images of a set that training says it used."""
+    """The first images of a set that training says it used; none when they are gone: the page does without."""
     manifest = ClassImageSet(job.store, made["digest"]).manifest(made["count"])
     shown = dict(sorted(manifest.files.items())[:most]) if manifest else {}
-    return _fetched(job.store, shown, job.scratch / "class-images" / made["digest"][:16])
+    try:
+        return _fetched(job.store, shown, job.scratch / "class-images" / made["digest"][:16])
+    except (BadData, NotFound) as error:  # runs share them, and training is over
+        print(f"the page shows no class images: {error.message}", flush=True)  # noqa: T201 - the log
+        return []
 
 
 def _checkpoint(job: Job, step: int, manifest: CheckpointManifest, published: int) -> CheckpointStory:

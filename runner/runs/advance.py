@@ -81,10 +81,11 @@ def take_step(
     *,
     intent: Intent = "hold",
     proposal: JobClaim | None = None,
+    remade: bool = False,
     wall: Callable[[], float] = time,
 ) -> Step:
     """Observe, decide, do; see `take`."""
-    return take(store, run_id, jobs, intent=intent, proposal=proposal, wall=wall).step
+    return take(store, run_id, jobs, intent=intent, proposal=proposal, remade=remade, wall=wall).step
 
 
 def take(
@@ -94,6 +95,7 @@ def take(
     *,
     intent: Intent = "hold",
     proposal: JobClaim | None = None,
+    remade: bool = False,
     wall: Callable[[], float] = time,
 ) -> Taken:
     """Observe, decide, do. Safe for any number of callers at once; killed anywhere, the next caller goes on.
@@ -104,13 +106,14 @@ def take(
         jobs: the executor.
         intent: who asks; see `runner.runs.steps.Intent`. `retry` is for one step, then go on with `submit`.
         proposal: what new Jobs are built from; None carries on with the newest claim's.
+        remade: the caller has put back an input of the run that was missing or damaged.
         wall: seconds since the epoch.
 
     Returns:
         The step that was due; for `Attach`, `WaitForOld` and a started `StopJob`: what to wait for.
     """
     snapshot = observe(store, run_id, jobs)
-    step = next_step(snapshot.facts, snapshot.jobs, intent, proposal)
+    step = next_step(snapshot.facts, snapshot.jobs, intent, proposal, remade=remade)
     template = proposal or snapshot.facts.newest_claim
     layout = RunLayout(run_id)
     if isinstance(step, ClaimAndCreate) and template is not None:

@@ -72,13 +72,22 @@ def claim_render(store: ObjectStore, layout: RenderLayout, document: JobClaim) -
 
 
 DEPENDS_ON: Mapping[int, tuple[str, ...]] = {
-    64: ("settings", "resources", "kubernetes", "image", "executor", "runner_version"),
-    65: ("image", "runner_version"),
-    66: ("store", "kubernetes", "image", "executor", "runner_version"),
-    70: ("settings", "image", "executor", "runner_version"),
-    71: ("resources", "settings", "kubernetes", "image", "executor", "runner_version"),
+    64: (
+        "spec_sha256",
+        "settings",
+        "resources",
+        "kubernetes",
+        "image",
+        "executor",
+        "runner_version",
+        "packages",
+    ),
+    65: ("image", "runner_version", "packages"),
+    66: ("store", "kubernetes", "image", "executor", "runner_version", "packages"),
+    70: ("settings", "image", "executor", "runner_version", "packages"),
+    71: ("resources", "settings", "kubernetes", "image", "executor", "runner_version", "packages"),
     77: ("store", "kubernetes", "image", "executor"),
-    78: ("resources", "settings", "kubernetes", "image", "executor", "runner_version"),
+    78: ("resources", "settings", "kubernetes", "image", "executor", "runner_version", "packages"),
 }
 """What a permanent failure depends on, by exit code; a submit that changed one of these may try again."""
 

@@ -68,6 +68,19 @@ class ClassImageSet:
         except NotFound:
             return None
 
+    def forget_damaged(self, manifest: FileSet) -> list[str]:
+        """Delete the images that are not what the manifest says, so that they are made again; their names."""
+        damaged = [name for name, entry in manifest.files.items() if not self._is_right(entry)]
+        for name in damaged:
+            self.store.delete(manifest.files[name].key)
+        return damaged
+
+    def _is_right(self, entry: FileEntry) -> bool:
+        try:
+            return sha256_bytes(self.store.get(entry.key)) == entry.sha256
+        except NotFound:
+            return False
+
     def missing(self, count: int) -> list[int]:
         """Which of the first `count` images nobody has made, by one LIST."""
         stored = {info.key for info in self.store.list(class_images_key(self.digest))}
@@ -80,14 +93,20 @@ class ClassImageSet:
     def commit(self, count: int) -> FileSet:
         """Commit the first `count` images as they are stored, and return what is committed.
 
+        An earlier manifest gives way when an image had to be made again and came out otherwise, as on another GPU.
+
         Raises:
             runner.errors.NotFound: one of them is not stored.
         """
         entries = self._describe(range(count))
         files = {entry.key.rpartition("/")[2]: entry for entry in entries}
         made = FileSet(digest=self.digest, files=files)
-        self.store.put_if_absent(class_images_manifest_key(self.digest, count), made.to_bytes())
-        return self.manifest(count) or made
+        key = class_images_manifest_key(self.digest, count)
+        if not self.store.put_if_absent(key, made.to_bytes()):
+            stored = self.manifest(count)
+            if stored is None or stored.files != made.files:
+                self.store.put(key, made.to_bytes())
+        return made
 
     def _describe(self, indices: Iterable[int]) -> list[FileEntry]:
         def describe(i: int) -> FileEntry:

@@ -55,6 +55,7 @@ class JobClaim(Document):
         image: the container image, by digest; None for local runs.
         settings: settings outside the run's identity, by dotted path: `train.checkpoint_every`.
         local: the process, for local runs.
+        packages: versions of what trains and draws on this machine, for local runs; an image's digest tells them.
     """
 
     kind: JobKind
@@ -70,6 +71,7 @@ class JobClaim(Document):
     image: str | None = None
     settings: Mapping[str, Any] = Field(default_factory=dict)
     local: LocalProcess | None = None
+    packages: Mapping[str, str] = Field(default_factory=dict)
 
 
 class Owner(Document):

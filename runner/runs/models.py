@@ -5,7 +5,7 @@ from pathlib import Path
 from runner.errors import InputMissing, NotFound
 from runner.runs.documents import FileEntry, FileSet
 from runner.runs.layout import model_key, model_manifest_key
-from runner.runs.verified import download
+from runner.runs.verified import all_present, download
 from runner.spec.models import model_files
 from runner.storage.store import ObjectStore, Progress
 from runner.storage.trees import describe_file
@@ -20,10 +20,17 @@ def model_manifest(store: ObjectStore, digest: str) -> FileSet | None:
         return None
 
 
+def model_is_whole(store: ObjectStore, manifest: FileSet) -> bool:
+    """Whether every file of a stored model is there with its size, by one LIST."""
+    return all_present(store, model_key(manifest.digest, ""), manifest.files)
+
+
 def upload_model(
     store: ObjectStore, digest: str, directory: Path, progress: Progress | None = None
 ) -> FileSet:
     """Store a base model unless it is stored: its files (`runner.spec.models.model_files`), then the manifest.
+
+    Files that somebody deleted since are stored again.
 
     An upload cut short goes on where it stopped: under a content digest a key can only hold the right bytes.
 
@@ -36,7 +43,8 @@ def upload_model(
     Raises:
         runner.errors.InputMissing: no file of a model is in the directory.
     """
-    if (stored := model_manifest(store, digest)) is not None:
+    stored = model_manifest(store, digest)
+    if stored is not None and model_is_whole(store, stored):
         return stored
     names = model_files(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
     if not names:

@@ -11,6 +11,9 @@ from runner.runs.layout import JobKind
 PERMANENT = frozenset({64, 65, 66, 70, 71, 77, 78})
 """Exit codes after which another attempt would end the same."""
 
+OF_INPUTS = frozenset({65, 66})
+"""Those that come of inputs: a submit that puts a missing or damaged one back tries again."""
+
 MAX_IDLE_ATTEMPTS = 3
 """Attempts in a row without a commit after which the next one gives up with 78."""
 
@@ -82,6 +85,7 @@ def job_outcome(facts: RunFacts, job: JobFact | None) -> Failure:
     if seen == Fenced.container_code and code not in PERMANENT:
         code = seen  # a fenced process leaves no word of its own
     cause, remedy = CAUSES.get(code or 0, ("", "Submit again to continue from the newest checkpoint."))
+    remedy = remedy.format(run=facts.run_id)
     reason = job.reason if job else "its Job is gone"
     if said and said.code == code:
         cause, remedy = said.cause or cause, said.remedy or remedy
@@ -90,10 +94,25 @@ def job_outcome(facts: RunFacts, job: JobFact | None) -> Failure:
         k=facts.k,
         code=code,
         cause=cause or reason or "it ended without its result",
-        remedy=remedy.format(run=facts.run_id),
+        remedy=_way_on(remedy, code, facts.run_id),
         retryable=code not in PERMANENT,
         reason=reason,
     )
+
+
+def _way_on(remedy: str, code: int | None, run_id: str) -> str:
+    """The remedy with the command that goes on once it is done: after a permanent failure no unchanged submit does."""
+    submits = "ubmit" in remedy
+    if "runner retry" in remedy or (submits and code not in PERMANENT):
+        return remedy
+    if code not in PERMANENT:
+        also = "Then submit again."
+    elif submits:
+        also = f"If the run does not go on then: runner retry {run_id}"
+    else:
+        also = f"Then: runner retry {run_id} (or submit, if the spec has changed)"
+    ended = f"{remedy}." if remedy and remedy[-1].isalnum() else remedy
+    return f"{ended} {also}".strip()
 
 
 def idle_attempts(facts: RunFacts, kind: JobKind) -> int:

@@ -11,7 +11,7 @@ from runner.runs.documents import JobClaim
 from runner.runs.facts import RunFacts
 from runner.runs.jobs import JobFact, JobFacts
 from runner.runs.layout import JobKind
-from runner.runs.outcome import Failure, job_outcome
+from runner.runs.outcome import OF_INPUTS, Failure, job_outcome
 
 Intent = Literal["submit", "retry", "hold"]
 """`submit` wants the run to go on; `retry` also after a permanent failure, for one step; `hold` (a follower,
@@ -97,7 +97,12 @@ Step = Done | Attach | ClaimAndCreate | CreateJob | WaitForOld | StopJob | WasCa
 
 
 def next_step(
-    facts: RunFacts, jobs: JobFacts, intent: Intent = "submit", proposal: JobClaim | None = None
+    facts: RunFacts,
+    jobs: JobFacts,
+    intent: Intent = "submit",
+    proposal: JobClaim | None = None,
+    *,
+    remade: bool = False,
 ) -> Step:
     """Decide what to do about a run.
 
@@ -106,6 +111,7 @@ def next_step(
         jobs: the executor's side: the Jobs of the highest claims; an absent one is left out.
         intent: who asks.
         proposal: what a submit would build its Job from; tells whether a permanent failure may be tried again.
+        remade: the submit has put back an input of the run that was missing or damaged.
     """
     if facts.success:
         return Done()
@@ -118,7 +124,7 @@ def next_step(
         return CreateJob(facts.kind, facts.k)
     if job is not None and job.alive:
         return _next_claim(facts, lost=True) if job.lost else Attach(facts.kind, facts.k)
-    return _after_end(facts, job, intent, proposal)
+    return _after_end(facts, job, intent, proposal, remade=remade)
 
 
 def next_follower(
@@ -164,7 +170,9 @@ def _after_cancel(facts: RunFacts, jobs: JobFacts, intent: Intent) -> Step:
     return WaitForOld(claim.kind, claim.k) if alive else _next_claim(facts, lost=job is not None and job.lost)
 
 
-def _after_end(facts: RunFacts, job: JobFact | None, intent: Intent, proposal: JobClaim | None) -> Step:
+def _after_end(
+    facts: RunFacts, job: JobFact | None, intent: Intent, proposal: JobClaim | None, *, remade: bool
+) -> Step:
     """The Job ended, or is gone after it had begun, without the result."""
     failure = job_outcome(facts, job)
     if intent == "retry":
@@ -173,7 +181,7 @@ def _after_end(facts: RunFacts, job: JobFact | None, intent: Intent, proposal: J
         return _next_claim(facts)
     if intent == "hold":
         return Failed(failure)
-    if failure.retryable or _mended(facts, failure, proposal):
+    if failure.retryable or (remade and failure.code in OF_INPUTS) or _mended(facts, failure, proposal):
         return _next_claim(facts)
     return Failed(failure)
 

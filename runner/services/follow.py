@@ -62,6 +62,7 @@ class Watch:
         jobs: the run and its executor.
         intent: what the caller wants; see `runner.runs.steps.Intent`.
         proposal: what new Jobs are built from; None carries on with the newest claim's.
+        remade: the caller has put back an input of the run that was missing or damaged.
         poll_s: seconds between two looks.
         patience_s: how long a store or a cluster that does not answer is waited for, once the run was seen.
         sleep: waits; None lets the run's Jobs wait, which notice their changes.
@@ -71,6 +72,7 @@ class Watch:
     jobs: RunJobs
     intent: Intent = "hold"
     proposal: JobClaim | None = None
+    remade: bool = False
     poll_s: float = 0.5
     patience_s: float = 300.0
     sleep: Callable[[float], None] | None = None
@@ -131,7 +133,12 @@ class Watch:
     def _take_step(self) -> Taken:
         intent = self.intent
         taken = take(
-            self.jobs.place.store, self.jobs.run_id, self.jobs, intent=intent, proposal=self.proposal
+            self.jobs.place.store,
+            self.jobs.run_id,
+            self.jobs,
+            intent=intent,
+            proposal=self.proposal,
+            remade=self.remade,
         )
         if not isinstance(taken.step, WaitForOld):
             self.first = self.first or taken.step

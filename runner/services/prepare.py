@@ -14,6 +14,7 @@ from runner.runs.layout import RunLayout
 from runner.services.models import FoundModel, find_model
 from runner.services.places import Place, open_input, open_place
 from runner.spec.frozen import ConceptData, FrozenSpec, freeze
+from runner.spec.installing import installed
 from runner.spec.loading import LoadedSpec
 from runner.spec.models import parse_model
 from runner.storage.store import ObjectStore
@@ -83,6 +84,7 @@ class PreparedRun:
             image=None if local or spec.kubernetes is None else spec.kubernetes.image,
             settings=self.frozen.settings(),
             local=LocalProcess(host=socket.gethostname(), pid=os.getpid()) if local else None,
+            packages=installed() if local else {},
         )
 
 

@@ -6,6 +6,7 @@ from runner.runs.restart import forget_training
 from runner.services.follow import Watch
 from runner.services.open_run import OpenRun
 from runner.services.start import begin, watch
+from runner.spec.installing import installed
 
 
 def retry_run(run: OpenRun, *, restart: bool = False) -> Watch:
@@ -23,7 +24,11 @@ def retry_run(run: OpenRun, *, restart: bool = False) -> Watch:
         raise Conflict(f"run {run.run_id} has succeeded", f"See its page: runner report {run.run_id}")
     if restart:
         forget_training(run.place.store, snapshot)
-    retried = watch(run.jobs, intent="retry")
+    claim = snapshot.facts.newest_claim
+    local = claim is not None and claim.executor == "local"
+    # What was installed since the last Job is what this one runs with.
+    proposal = claim.model_copy(update={"packages": installed()}) if claim and local else None
+    retried = watch(run.jobs, intent="retry", proposal=proposal)
     if "follow" in snapshot.facts.claims:
         begin(retried, follower=True)
     return retried

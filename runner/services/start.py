@@ -113,7 +113,7 @@ def start(
     proposal = asked.model_copy(update={"spec_sha256": packaged.spec_sha256})
     jobs = _jobs(prepared.place, prepared.run_id, packaged.stored.run_digest(), cluster)
     _check_executor(jobs, proposal)
-    submitted = watch(jobs, intent="submit", proposal=proposal)
+    submitted = watch(jobs, intent="submit", proposal=proposal, remade=packaged.remade)
     return Started(submitted, packaged, proposal, follower, tuple(warnings), cost)
 
 
@@ -187,13 +187,16 @@ def _check_executor(jobs: RunJobs, proposal: JobClaim) -> None:
         )
 
 
-def watch(jobs: RunJobs, *, intent: str = "hold", proposal: JobClaim | None = None) -> Watch:
+def watch(
+    jobs: RunJobs, *, intent: str = "hold", proposal: JobClaim | None = None, remade: bool = False
+) -> Watch:
     """A watch over a run, with a pace that suits its store."""
     remote = "://" in jobs.place.settings.url
     return Watch(
         jobs,
         intent=intent,  # type: ignore[arg-type]  # one of Intent's words
         proposal=proposal,
+        remade=remade,
         poll_s=POLL_REMOTE_S if remote else POLL_LOCAL_S,
     )
 

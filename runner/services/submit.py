@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from runner.dataset import build_package
-from runner.errors import Conflict
+from runner.errors import BadData, Conflict
+from runner.runs.facts import read_facts
 from runner.runs.index import being_removed, record_state
 from runner.runs.models import upload_model
 from runner.services.prepare import PreparedRun, Progress
@@ -22,6 +23,7 @@ class PackagedRun:
         spec_sha256: of its stored bytes; every Job is held to it.
         created: this submit stored it.
         made_datasets: digests of the datasets that had to be made; the others were there.
+        sent_models: digests of the models of which files had to be sent; the others were there.
     """
 
     prepared: PreparedRun
@@ -29,6 +31,12 @@ class PackagedRun:
     spec_sha256: str
     created: bool
     made_datasets: tuple[str, ...]
+    sent_models: tuple[str, ...] = ()
+
+    @property
+    def remade(self) -> bool:
+        """Whether inputs of a run that existed before had to be put back."""
+        return not self.created and bool(self.made_datasets or self.sent_models)
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -56,7 +64,7 @@ def package(prepared: PreparedRun, progress: Progress | None = None) -> Packaged
         raise Conflict(
             message, f"Let that end, or finish it: runner rm {prepared.run_id}; then submit again."
         )
-    _upload_models(prepared, progress)
+    sent = _upload_models(prepared, progress)
     made = _build_datasets(prepared, progress)
     data = prepared.frozen.to_bytes()
     created = store.put_if_absent(layout.spec, data)
@@ -69,12 +77,13 @@ def package(prepared: PreparedRun, progress: Progress | None = None) -> Packaged
     if created:
         record_state(store, prepared.run_id, "packaged")
         # Inputs that were there already belonged to no run until now, and `gc` may have taken them meanwhile.
-        _upload_models(prepared, progress)
+        sent = tuple(dict.fromkeys([*sent, *_upload_models(prepared, progress)]))
         made = tuple(dict.fromkeys([*made, *_build_datasets(prepared, progress)]))
-    return PackagedRun(prepared, stored, sha256(data).hexdigest(), created, made)
+    return PackagedRun(prepared, stored, sha256(data).hexdigest(), created, made, sent)
 
 
-def _upload_models(prepared: PreparedRun, progress: Progress | None) -> None:
+def _upload_models(prepared: PreparedRun, progress: Progress | None) -> tuple[str, ...]:
+    moved = []
     for model in prepared.models:
         if model.directory is None:
             continue
@@ -87,6 +96,9 @@ def _upload_models(prepared: PreparedRun, progress: Progress | None) -> None:
                 progress("uploading model", sent, 0)
 
         upload_model(prepared.place.store, model.ref.digest, model.directory, told)
+        if sent:
+            moved.append(model.ref.digest)
+    return tuple(moved)
 
 
 def _build_datasets(prepared: PreparedRun, progress: Progress | None) -> tuple[str, ...]:
@@ -100,11 +112,19 @@ def _build_datasets(prepared: PreparedRun, progress: Progress | None) -> tuple[s
         if progress:
             progress("packaging photos", done, total)
 
+    store, thorough = prepared.place.store, _failed_over_data(prepared)
     for dataset in prepared.datasets:
-        built = build_package(dataset.plan, dataset.photos, prepared.place.store, progress=told)
+        built = build_package(dataset.plan, dataset.photos, store, progress=told, thorough=thorough)
         if built.made:
             made.append(dataset.plan.digest)
     return tuple(made)
+
+
+def _failed_over_data(prepared: PreparedRun) -> bool:
+    """Whether the run's last Job found a file that is not what it should be: then all of them are read."""
+    facts = read_facts(prepared.place.store, prepared.run_id)
+    end = facts.last_exit(facts.kind, facts.k)
+    return end is not None and end.code == BadData.container_code
 
 
 def _differences(stored: FrozenSpec, asked: FrozenSpec) -> list[str]:

@@ -1,8 +1,24 @@
-"""How runner is installed and upgraded, for remedies.
+"""How runner is installed and upgraded, for remedies; and what is installed beside it.
 
 It comes from its source, not from a package index: there another project may hold its name, and whoever asks pip
 for that name installs a stranger's code.
 """
+
+from importlib import metadata
+
+PACKAGES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "peft",
+    "safetensors",
+    "bitsandbytes",
+    "xformers",
+    "numpy",
+    "pillow",
+)
+"""What determines the numbers of a run."""
 
 UPGRADE = "Upgrade runner on this machine: `git pull` in its checkout, then `pip install .` there."
 
@@ -14,3 +30,14 @@ def install(extra: str) -> str:
         extra: `train` or `cuda`.
     """
     return f"In the checkout of runner: pip install '.[{extra}]'"
+
+
+def installed() -> dict[str, str]:
+    """Versions of `PACKAGES` in this installation, without importing any; a missing one is left out."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

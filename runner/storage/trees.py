@@ -142,7 +142,10 @@ def _check(store: ObjectStore, key: str, found: FileEntry, expected: FileEntry) 
             f"damaged object {key} in {store.url}: it has {found.size} bytes with SHA-256 {found.sha256},"
             f" its manifest says {expected.size} bytes with {expected.sha256}"
         )
-        raise BadData(message, "Restore that object from a copy, or delete it and let the run make it again.")
+        raise BadData(
+            message,
+            "Restore that object from a copy. Or delete it: what a run or a submit has made, they make again.",
+        )
 
 
 def _files_below(directory: Path) -> list[str]:

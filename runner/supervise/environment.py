@@ -3,35 +3,22 @@
 import platform
 import shutil
 import subprocess
-from importlib import metadata
 
 import runner
+from runner.spec.installing import installed
 
-PACKAGES = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "accelerate",
-    "peft",
-    "safetensors",
-    "bitsandbytes",
-    "xformers",
-    "numpy",
-    "pillow",
-)
 _ASK_S = 20.0
 """A driver that hangs is a sick device; training will say so better."""
 
 
 def versions() -> dict[str, str]:
     """Versions of what determines the numbers, without importing any of it."""
-    found = {"runner": runner.__version__, "python": platform.python_version(), "system": platform.platform()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    machine = {
+        "runner": runner.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+    return machine | installed()
 
 
 def devices() -> tuple[str, ...]:

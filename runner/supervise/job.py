@@ -52,7 +52,7 @@ def _read_spec(store: ObjectStore, options: Options) -> FrozenSpec:
     found = sha256_bytes(data)
     if found != options.spec_sha256:
         message = f"{key} has SHA-256 {found}, and the Job was made for {options.spec_sha256}"
-        raise InvalidSpec(message, "Somebody changed the stored spec; submit again.")
+        raise InvalidSpec(message, "Somebody changed the stored spec: submit again.")
     return FrozenSpec.from_bytes(data, reader="the image" if os.environ.get(IN_IMAGE) else "this machine")
 
 

@@ -13,7 +13,9 @@ from PIL import Image
 
 from runner.diffusion.drawing import Drawing, draw
 from runner.diffusion.loading import Parts
+from runner.errors import BadData, NotFound, RunnerError
 from runner.runs.class_images import ClassImageSet, class_images_digest
+from runner.runs.documents import FileSet
 from runner.runs.verified import download
 from runner.spec.frozen import FrozenSpec
 from runner.spec.seeds import class_image_seed
@@ -85,28 +87,53 @@ def ensure_class_images(
 ) -> list[Picture]:
     """Make what is missing, then bring the set to local disk; every process calls it.
 
+    Images that were deleted or damaged since are made again.
+
     Returns:
         the images in their order, named by their file in the store.
 
     Raises:
         runner.errors.Stopped: told to stop; what was made stays for the next attempt.
-        runner.errors.BadData: a stored image is not what the manifest says.
     """
-    stored = ClassImageSet(store, wanted.digest)
+    stored, processes = ClassImageSet(store, wanted.digest), workshop.processes
+    folder = directory / wanted.digest[:16]
     manifest = stored.manifest(wanted.options.count)
     # All or none: a process that saw the manifest late must not leave the others waiting.
-    if workshop.processes.any(flag=manifest is None):
-        make_missing(stored, wanted, workshop)
-        workshop.processes.wait()
-        manifest = stored.commit(wanted.options.count)
+    if processes.any(flag=manifest is None):
+        manifest = _make(stored, wanted, workshop)
     assert manifest is not None
-    folder, files = directory / wanted.digest[:16], manifest.files
-    if workshop.processes.local_rank == 0:
-        download(store, files, folder)
-    workshop.processes.wait()
+    failure = _fetch(store, manifest, folder, processes)
+    if processes.any(flag=failure is not None):
+        if processes.is_main:
+            damaged = stored.forget_damaged(manifest)
+            print(f"class images that are gone or damaged are made again: {', '.join(damaged)}", flush=True)  # noqa: T201 - the log
+        processes.wait()
+        manifest = _make(stored, wanted, workshop)
+        failure = _fetch(store, manifest, folder, processes)
+    if failure is not None:
+        raise failure
     return [
         Picture(f"class image {name}", wanted.prompt, (folder / name,)) for name in sorted(manifest.files)
     ]
+
+
+def _make(stored: ClassImageSet, wanted: Wanted, workshop: Workshop) -> FileSet:
+    """Make what is missing, and commit the set; every process calls it."""
+    make_missing(stored, wanted, workshop)
+    workshop.processes.wait()
+    return stored.commit(wanted.options.count)
+
+
+def _fetch(store: ObjectStore, manifest: FileSet, folder: Path, processes: Processes) -> RunnerError | None:
+    """Bring the set to this node's disk; what is wrong with it, so that no process leaves the others waiting."""
+    try:
+        if processes.local_rank == 0:
+            download(store, manifest.files, folder)
+    except (BadData, NotFound) as error:
+        return error
+    finally:
+        processes.wait()
+    return None
 
 
 def make_missing(stored: ClassImageSet, wanted: Wanted, workshop: Workshop) -> None:

@@ -50,4 +50,4 @@ def _read(path: Path) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError) as error:
         message = f"{path} is no picture: {error}"
-        raise BadData(message, "Delete it from the store and submit again: it is made anew.") from error
+        raise BadData(message, "Delete it from the store: it is made anew.") from error

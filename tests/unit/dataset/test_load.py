@@ -110,7 +110,7 @@ def test_a_damaged_package_is_refused_with_the_remedy(run_store, digest, tmp_pat
         load_package(run_store, digest, tmp_path / "data")
     assert message in refused.value.message
     assert f"{run_store.url}/datasets/{digest}" in refused.value.message
-    assert "Delete that folder from the store and submit again" in refused.value.remedy
+    assert "Submit again from where the photos are" in refused.value.remedy
     assert not list((tmp_path / "data").glob("*"))
 
 
@@ -128,7 +128,7 @@ def test_a_manifest_of_a_newer_runner_names_the_side_to_upgrade(run_store, diges
     with pytest.raises(InvalidSpec) as refused:
         load_package(run_store, digest, tmp_path)
     assert "has schema 2" in refused.value.message
-    assert "Upgrade the runner on this machine" in refused.value.remedy
+    assert "Upgrade runner on this machine" in refused.value.remedy
 
 
 def test_a_package_that_is_not_there_is_missing_input(run_store, tmp_path):

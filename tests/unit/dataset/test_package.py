@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from runner.dataset import build_package, find_package, load_sheet
-from runner.errors import BadData
 from runner.storage.memory import MemoryStore
 
 
@@ -150,10 +149,26 @@ def test_data_of_a_builder_with_another_pillow_is_taken_as_it_is(folder, run_sto
 def test_foreign_data_under_the_key_is_not_trusted(folder, run_store, junk):
     plan = folder.photos(3).plan()
     run_store.put(f"datasets/{plan.digest}/data.tar", junk)
-    with pytest.raises(BadData, match=r"data\.tar holds something else") as refused:
-        build_package(plan, folder.store, run_store)
-    assert "Delete that folder" in refused.value.remedy
-    assert run_store.size(f"datasets/{plan.digest}/manifest.json") is None
+    built = build_package(plan, folder.store, run_store)
+    assert built.made
+    assert find_package(run_store, plan.digest, thorough=True) == built.manifest
+
+
+@pytest.mark.parametrize("name", ["data.tar", "sheet.jpg", "manifest.json"])
+@pytest.mark.parametrize("damage", [None, lambda data: data[:-100], lambda data: data[:-1] + b"!"])
+def test_a_damaged_package_is_made_anew_from_the_photos(folder, run_store, name, damage):
+    plan = folder.photos(3).plan()
+    sound = build_package(plan, folder.store, run_store).manifest
+    key = f"datasets/{plan.digest}/{name}"
+    data = run_store.get(key)
+    run_store.delete(key)
+    if damage:
+        run_store.put(key, damage(data))
+    again = build_package(plan, folder.store, run_store, thorough=True)
+    assert again.made
+    assert again.manifest == sound
+    assert run_store.get(key) == data
+    assert not build_package(plan, folder.store, run_store, thorough=True).made
 
 
 def test_builders_at_the_same_moment_end_with_one_package(folder, run_store):

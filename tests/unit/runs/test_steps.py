@@ -283,7 +283,7 @@ def test_a_permanent_failure_stands(code, intent, job):
     assert isinstance(step, Failed)
     assert (step.failure.code, step.failure.retryable) == (code, False)
     assert step.failure.cause
-    assert step.failure.remedy
+    assert f"runner retry {RUN}" in step.failure.remedy
 
 
 @pytest.mark.parametrize(
@@ -297,6 +297,10 @@ def test_a_permanent_failure_stands(code, intent, job):
         (66, {"image": "runner@sha256:1"}, True),
         (65, {"resources": {"gpu": "a100"}}, False),
         (78, {"settings": {"train.checkpoint_every": 10}}, True),
+        (64, {"packages": {"torch": "2.13.0"}}, True),
+        (70, {"packages": {"torch": "2.13.0"}}, True),
+        (77, {"packages": {"torch": "2.13.0"}}, False),
+        (64, {"spec_sha256": "f" * 64}, True),
     ],
 )
 def test_a_permanent_failure_is_tried_again_when_what_it_depends_on_changed(code, changed, tries):
@@ -304,6 +308,38 @@ def test_a_permanent_failure_is_tried_again_when_what_it_depends_on_changed(code
     proposal = JobClaim.model_validate({**TRAIN_1.model_dump(), **changed})
     step = next_step(facts, jobs_of(failed(code=code)), "submit", proposal)
     assert isinstance(step, ClaimAndCreate if tries else Failed)
+
+
+@pytest.mark.parametrize(("code", "tries"), [(65, True), (66, True), (64, False), (70, False), (77, False)])
+def test_a_failure_over_an_input_is_tried_again_when_a_submit_put_one_back(code, tries):
+    facts = read_facts(run_store(claims=[TRAIN_1], exits={A1: code}), RUN)
+    step = next_step(facts, jobs_of(failed(code=code)), "submit", TRAIN_1, remade=True)
+    assert isinstance(step, ClaimAndCreate if tries else Failed)
+    held = next_step(facts, jobs_of(failed(code=code)), "hold", TRAIN_1, remade=True)
+    assert isinstance(held, Failed)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "remedy"),
+    [
+        (74, "Free some space.", "Free some space. Then submit again."),
+        (75, "Submit again to continue.", "Submit again to continue."),
+        (70, "Lower it", f"Lower it. Then: runner retry {RUN} (or submit, if the spec has changed)"),
+        (65, "Submit again.", f"Submit again. If the run does not go on then: runner retry {RUN}"),
+        (78, f"Look; then: runner retry {RUN}", f"Look; then: runner retry {RUN}"),
+        (
+            65,
+            "Write {this}.",
+            f"Write {{this}}. Then: runner retry {RUN} (or submit, if the spec has changed)",
+        ),
+    ],
+)
+def test_a_remedy_ends_with_the_command_that_goes_on(code, said, remedy):
+    store = run_store(claims=[TRAIN_1], attempts=[A1])
+    store.put(LAYOUT.attempt(A1).exit, ExitRecord(code=code, cause="x", remedy=said).to_bytes())
+    step = next_step(read_facts(store, RUN), jobs_of(failed(code=code)), "hold")
+    assert isinstance(step, Failed)
+    assert step.failure.remedy == remedy
 
 
 def test_a_holder_stops_at_a_retryable_failure_and_says_so():
@@ -322,7 +358,9 @@ def test_the_attempts_own_word_explains_the_failure():
     )
     step = next_step(read_facts(store, RUN), jobs_of(failed(code=70, reason="PodFailurePolicy")), "submit")
     assert step == Failed(
-        Failure("train", 1, 70, "NaN at step 12", "lower it", retryable=False, reason="PodFailurePolicy")
+        Failure(
+            "train", 1, 70, "NaN at step 12", step.failure.remedy, retryable=False, reason="PodFailurePolicy"
+        )
     )
 
 

@@ -37,6 +37,32 @@ def test_packaging_twice_makes_and_sends_nothing_again(desk):
     assert files(desk.store) == before
 
 
+def test_files_that_were_deleted_since_are_put_back(desk):
+    first = package(prepare(desk.load()))
+    assert not first.remade, "it was never there before"
+    before = {path: path.read_bytes() for path in files(desk.store)}
+    for pattern, word in (
+        ("datasets/*/*", "made_datasets"),
+        ("models/*/files/unet/*.safetensors", "sent_models"),
+    ):
+        for path in desk.store.glob(pattern):
+            path.unlink()
+        again = package(prepare(desk.load()))
+        assert again.remade
+        assert len(getattr(again, word)) == 1
+        assert {path: path.read_bytes() for path in files(desk.store)} == before
+    assert not package(prepare(desk.load())).remade
+
+
+def test_after_a_failure_over_data_every_byte_of_the_photos_package_is_looked_at(desk):
+    desk.run(code=65)
+    (data,) = desk.store.glob("datasets/*/data.tar")
+    sound = data.read_bytes()
+    data.write_bytes(sound[:600] + b"x" + sound[601:])
+    assert package(prepare(desk.load())).remade
+    assert data.read_bytes() == sound
+
+
 def test_other_training_makes_another_run_of_the_same_dataset_and_model(desk):
     first = package(prepare(desk.load()))
     second = package(prepare(desk.load("train.max_steps=9")))

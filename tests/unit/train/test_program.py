@@ -196,6 +196,32 @@ def class_images(scene):
     return {info.key: (info.modified, info.size) for info in listed if info.key.endswith(".png")}
 
 
+def test_class_images_that_are_gone_or_damaged_are_made_again(scene):
+    spec = scene.spec(max_steps=1, class_images={"count": 4})
+    scene.train(spec)
+    sound = {key: store_bytes(scene, key) for key in sorted(class_images(scene))}
+    gone, short, wrong, _ = sound
+    scene.store.delete(gone)
+    scene.store.put(short, sound[short][:-20])
+    scene.store.put(wrong, sound[wrong][:-1] + b"!")
+    assert scene.train(spec).code == 0
+    assert {key: store_bytes(scene, key) for key in sound} == sound
+
+
+def test_a_class_image_that_comes_out_otherwise_the_second_time_counts_from_then_on(scene):
+    """As on another GPU: the manifest still tells of the first one."""
+    spec = scene.spec(max_steps=1, class_images={"count": 2})
+    scene.train(spec)
+    key = min(class_images(scene))
+    (manifest,) = (info.key for info in scene.store.list("class-images/") if info.key.endswith(".json"))
+    said = json.loads(store_bytes(scene, manifest))
+    said["files"][key.rpartition("/")[2]]["sha256"] = "0" * 64
+    scene.store.put(manifest, json.dumps(said).encode())
+    assert scene.train(spec).code == 0
+    assert scene.train(spec).code == 0
+    assert "0" * 64 not in store_bytes(scene, manifest).decode()
+
+
 def store_bytes(scene, key):
     return scene.store.get(key)
 
