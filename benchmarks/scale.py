@@ -179,7 +179,7 @@ def listing(arguments: argparse.Namespace) -> None:
             runs = list(pool.map(finish, range(arguments.runs)))
         await_ends(site, len(kinds) * arguments.runs)
         print(
-            f"{arguments.runs} finished runs with {3 * arguments.runs} Jobs made in {time.monotonic() - began:.0f} s"
+            f"{arguments.runs} finished runs with {len(kinds) * arguments.runs} Jobs made in {time.monotonic() - began:.0f} s"
         )
         measure(site, runs[len(runs) // 2], arguments)
 
@@ -301,6 +301,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--parallel", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--kinds", default="train,follow,infer", help="of a finished run's Jobs, which the cluster still has"
+    )
     parser.add_argument(
         "--python", default=sys.executable, help="of the installation whose commands are timed"
     )
