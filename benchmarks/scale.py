@@ -173,6 +173,8 @@ def listing(arguments: argparse.Namespace) -> None:
                 if each.kind in kinds:
                     jobs.create(each)
             write_result(run.place.store, run.layout)
+            if number % 100 == 99:  # noqa: PLR2004 - it takes minutes
+                print(f"{number + 1} made", flush=True)
             return run.run_id
 
         with ThreadPoolExecutor(arguments.parallel) as pool:
