@@ -205,23 +205,24 @@ def measure(site: Site, run: str, arguments: argparse.Namespace) -> None:
     index = once(lambda: list(list_index(site.store)), rounds)
     jobs = once(lambda: client.list("jobs"), rounds)
     events = len(client.list("events")["items"])
-    rows = {
-        "python -c 'import boto3, pydantic, click'": timed(
+    rows: dict[str, Callable[[], Cost]] = {
+        "one LIST of the index, in a process that runs": lambda: index,
+        "one LIST of the namespace's Jobs, likewise": lambda: jobs,
+        f"one LIST of its {events} events, likewise": lambda: once(lambda: client.list("events"), rounds),
+        "runner ls --store URL": lambda: timed([*runner, "ls", *store], rounds, **named),
+        "runner status RUN --store URL": lambda: timed([*runner, "status", run, *store], rounds, **named),
+        "runner status RUN": lambda: timed([*runner, "status", run], rounds),
+        "runner status PREFIX": lambda: timed([*runner, "status", run[:-6]], rounds),
+        "import boto3, pydantic, click": lambda: timed(
             [python, "-c", "import boto3, pydantic, click"], rounds
         ),
-        "python -c 'import kubernetes'": timed([python, "-c", "import kubernetes"], rounds),
-        "one LIST of the index, in a process that runs": index,
-        "one LIST of the namespace's Jobs, likewise": jobs,
-        f"one LIST of its {events} events, likewise": once(lambda: client.list("events"), rounds),
-        "runner ls --store URL": timed([*runner, "ls", *store], rounds, **named),
-        "runner status RUN --store URL": timed([*runner, "status", run, *store], rounds, **named),
-        "runner status RUN": timed([*runner, "status", run], rounds),
-        "runner status PREFIX": timed([*runner, "status", run[:-6]], rounds),
+        "import kubernetes": lambda: timed([python, "-c", "import kubernetes"], rounds),
     }
     print(f"{'':48} {'wall s':>8} {'cpu s':>8} {'x index':>8} {'x Jobs':>8}")
-    for name, cost in rows.items():
+    for name, measured in rows.items():
+        cost = measured()
         ratios = f"{cost.wall / index.wall:8.1f} {cost.wall / jobs.wall:8.1f}"
-        print(f"{name:48} {cost.wall:8.2f} {cost.cpu:8.2f} {ratios}")
+        print(f"{name:48} {cost.wall:8.2f} {cost.cpu:8.2f} {ratios}", flush=True)
 
 
 def submits(arguments: argparse.Namespace) -> None:
