@@ -173,13 +173,15 @@ def listing(arguments: argparse.Namespace) -> None:
                 if each.kind in kinds:
                     jobs.create(each)
             write_result(run.place.store, run.layout)
+            if number % 100 == 99:  # noqa: PLR2004 - it takes minutes
+                print(f"{number + 1} made", flush=True)
             return run.run_id
 
         with ThreadPoolExecutor(arguments.parallel) as pool:
             runs = list(pool.map(finish, range(arguments.runs)))
         await_ends(site, len(kinds) * arguments.runs)
         print(
-            f"{arguments.runs} finished runs with {3 * arguments.runs} Jobs made in {time.monotonic() - began:.0f} s"
+            f"{arguments.runs} finished runs with {len(kinds) * arguments.runs} Jobs made in {time.monotonic() - began:.0f} s"
         )
         measure(site, runs[len(runs) // 2], arguments)
 
@@ -203,23 +205,24 @@ def measure(site: Site, run: str, arguments: argparse.Namespace) -> None:
     index = once(lambda: list(list_index(site.store)), rounds)
     jobs = once(lambda: client.list("jobs"), rounds)
     events = len(client.list("events")["items"])
-    rows = {
-        "python -c 'import boto3, pydantic, click'": timed(
+    rows: dict[str, Callable[[], Cost]] = {
+        "one LIST of the index, in a process that runs": lambda: index,
+        "one LIST of the namespace's Jobs, likewise": lambda: jobs,
+        f"one LIST of its {events} events, likewise": lambda: once(lambda: client.list("events"), rounds),
+        "runner ls --store URL": lambda: timed([*runner, "ls", *store], rounds, **named),
+        "runner status RUN --store URL": lambda: timed([*runner, "status", run, *store], rounds, **named),
+        "runner status RUN": lambda: timed([*runner, "status", run], rounds),
+        "runner status PREFIX": lambda: timed([*runner, "status", run[:-6]], rounds),
+        "import boto3, pydantic, click": lambda: timed(
             [python, "-c", "import boto3, pydantic, click"], rounds
         ),
-        "python -c 'import kubernetes'": timed([python, "-c", "import kubernetes"], rounds),
-        "one LIST of the index, in a process that runs": index,
-        "one LIST of the namespace's Jobs, likewise": jobs,
-        f"one LIST of its {events} events, likewise": once(lambda: client.list("events"), rounds),
-        "runner ls --store URL": timed([*runner, "ls", *store], rounds, **named),
-        "runner status RUN --store URL": timed([*runner, "status", run, *store], rounds, **named),
-        "runner status RUN": timed([*runner, "status", run], rounds),
-        "runner status PREFIX": timed([*runner, "status", run[:-6]], rounds),
+        "import kubernetes": lambda: timed([python, "-c", "import kubernetes"], rounds),
     }
     print(f"{'':48} {'wall s':>8} {'cpu s':>8} {'x index':>8} {'x Jobs':>8}")
-    for name, cost in rows.items():
+    for name, measured in rows.items():
+        cost = measured()
         ratios = f"{cost.wall / index.wall:8.1f} {cost.wall / jobs.wall:8.1f}"
-        print(f"{name:48} {cost.wall:8.2f} {cost.cpu:8.2f} {ratios}")
+        print(f"{name:48} {cost.wall:8.2f} {cost.cpu:8.2f} {ratios}", flush=True)
 
 
 def submits(arguments: argparse.Namespace) -> None:
@@ -301,6 +304,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--parallel", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--kinds", default="train,follow,infer", help="of a finished run's Jobs, which the cluster still has"
+    )
     parser.add_argument(
         "--python", default=sys.executable, help="of the installation whose commands are timed"
     )

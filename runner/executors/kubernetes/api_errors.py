@@ -18,6 +18,10 @@ _NETWORK = "Try again; if it stays so, check the network (VPN, proxy, firewall) 
 _LOG_IN = "Log in to the cluster again, see that `kubectl auth whoami` answers, then repeat the command."
 
 
+class QuotaContended(Conflict):
+    """Others were created at the same time, and the quota's count was changed under the server's hands; nothing was done."""
+
+
 class AlreadyExists(Conflict):
     """An object of that name exists."""
 
@@ -228,6 +232,9 @@ def _not_found(asked: Asked, answer: dict[str, Any], _message: str) -> RunnerErr
 def _conflict(asked: Asked, answer: dict[str, Any], message: str) -> RunnerError:
     if answer.get("reason") == "AlreadyExists":
         return AlreadyExists(f"{asked.what} exists already: {message}")
+    if (answer.get("details") or {}).get("kind") == "resourcequotas":
+        said = f"so much is created in namespace {asked.namespace} at once that its quota cannot keep count"
+        return QuotaContended(said, "Repeat the command.")
     return Conflict(f"somebody else changed {asked.what} meanwhile", "Repeat the command.")
 
 

@@ -197,8 +197,9 @@ class _Again(Exception):
 
 def _refusal(asked: Asked, request: Request, answer: Any, said: bytes) -> Exception:
     error = api_errors.explain(asked, answer.status, said)
-    # 429 says that the server has done nothing; after the others it may have.
-    if answer.status == api_errors.TOO_MANY or (answer.status in _TRANSIENT and request.repeatable):
+    # These two say that the server has done nothing; after the others it may have.
+    nothing_done = answer.status == api_errors.TOO_MANY or isinstance(error, api_errors.QuotaContended)
+    if nothing_done or (answer.status in _TRANSIENT and request.repeatable):
         return _Again(error, _seconds(answer.headers.get("Retry-After")))
     return error
 

@@ -205,6 +205,12 @@ class TestSendingAgain:
         client.create("jobs", JOB)
         assert f"{JOBS}/teddy" in server.objects
 
+    def test_a_create_that_met_others_at_the_quota_is(self, server, client):
+        said = refusal("Conflict", "the object has been modified", kind="resourcequotas", name="runner")
+        server.failures = [(409, said, {})] * 2
+        client.create("jobs", JOB)
+        assert f"{JOBS}/teddy" in server.objects
+
     def test_a_create_whose_answer_is_lost_is_there(self, server, client):
         server.lost_answers = 1
         with pytest.raises(StoreUnreachable):
