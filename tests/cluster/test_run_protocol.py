@@ -102,10 +102,11 @@ def test_a_job_that_somebody_deletes_is_a_failure_that_a_submit_mends(story):
 
 
 def test_a_step_that_nobody_took_is_taken_by_wait(story, site, whole):
-    assert story["jobs when nobody watches"] == ["train-3"]
+    assert story["jobs when nobody watches"] == ["follow-2", "train-3"]
+    assert site.job(f"{story['run_id']}-follow-2")["status"]["succeeded"] == 1, "it had left before"
     assert not any(name.startswith("infer") for name in story["claims when nobody watches"])
     assert story["wait"].json["state"] == "succeeded"
-    assert site.jobs(story["run_id"]) == ["infer-1", "train-3"]
+    assert site.jobs(story["run_id"]) == ["follow-2", "infer-1", "train-3"]
     assert site.works(story["run_id"]) == site.works(whole.run_id)
 
 
