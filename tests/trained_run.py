@@ -54,11 +54,18 @@ class TrainedRun:
         root: an empty directory.
         method: `full` or `lora`.
         samples: changes to `SAMPLES`.
+        instance_prompt: of its one concept.
         model: options of `write_tiny_model`.
     """
 
     def __init__(
-        self, root: Path, *, method: str = "full", samples: dict | None = None, **model: Any
+        self,
+        root: Path,
+        *,
+        method: str = "full",
+        samples: dict | None = None,
+        instance_prompt: str = "photo of sks dog",
+        **model: Any,
     ) -> None:
         self.root = root
         self.store = open_store(str(root / "store"))
@@ -72,7 +79,7 @@ class TrainedRun:
             resolution=32,
             concepts=(
                 FrozenConcept(
-                    instance_prompt="photo of sks dog", class_prompt="photo of a dog", dataset=dataset
+                    instance_prompt=instance_prompt, class_prompt="photo of a dog", dataset=dataset
                 ),
             ),
             class_images=ClassImages(count=2),

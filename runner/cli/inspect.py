@@ -3,10 +3,17 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.output import duration, emit, facts, format_option, note, printed, table, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runner.services.logs import LogEntry
+    from runner.services.open_run import OpenRun
 
 store_option = click.option(
     "--store", default=None, metavar="URL", help="Look for the run in this store only."
@@ -70,20 +77,34 @@ def status(run: str, store: str | None, form: str) -> None:
 @click.argument("run")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
 @click.option("--timestamps", is_flag=True, help="Begin each line with its time (UTC).")
+@click.option(
+    "--render", "render_id", default=None, metavar="ID", help="The log of this render of RUN instead."
+)
 @store_option
 @format_option
-def logs(run: str, store: str | None, form: str, *, follow: bool, timestamps: bool) -> None:
+def logs(
+    run: str, render_id: str | None, store: str | None, form: str, *, follow: bool, timestamps: bool
+) -> None:
     """Print the log of RUN, all attempts in order."""
-    from runner.services.logs import RunLog
     from runner.services.open_run import open_run
 
-    log = RunLog(open_run(run, store))
-    for entry in log.follow(lambda why: note(f"it waits: {why}")) if follow else log.new_entries():
+    for entry in _entries(open_run(run, store), render_id, follow=follow):
         printed()
         if form == "json":
             click.echo(json.dumps(asdict(entry), ensure_ascii=False))
         else:
             click.echo(f"{_when(entry.time)} {entry.text}" if timestamps else entry.text)
+
+
+def _entries(run: "OpenRun", render_id: str | None, *, follow: bool) -> "Iterator[LogEntry]":
+    from runner.services.logs import RenderLog, RunLog
+    from runner.services.render import open_render
+
+    if render_id:
+        drawn = RenderLog(open_render(run, render_id))
+        return drawn.follow() if follow else drawn.new_entries()
+    log = RunLog(run)
+    return log.follow(lambda why: note(f"it waits: {why}")) if follow else log.new_entries()
 
 
 def _when(seconds: float) -> str:

@@ -10,7 +10,7 @@ from runner.cli.github import StepSummary, step_summary
 from runner.cli.inspect import store_option
 from runner.cli.interrupt import STOP_GRACE_S, leaving_on_the_next
 from runner.cli.options import timeout_option
-from runner.cli.output import emit, facts, format_option, note
+from runner.cli.output import emit, facts, format_option, note, warn
 from runner.cli.progress import PhaseBars, PhaseLines, progress
 from runner.cli.spec_options import KINDS
 from runner.errors import Stopped
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from runner.services.open_run import OpenRun
     from runner.services.render import Render
 
+SHOWN_CUTS = 5
+"""Prompts too long for the model that are named one by one."""
 NOT_OF_A_RENDER = frozenset({"prompts", "checkpoint", "checkpoint_count", "size"})
 """Settings of the `samples` section that are no options here, or others."""
 
@@ -141,6 +143,7 @@ def draw(
     """
     from runner.services.drawing import Drawing, detach_drawing
 
+    _warn_of_cuts(chosen)
     if detach:
         detach_drawing(chosen, parallel)
         value = {"run_id": chosen.run.run_id, "render": chosen.render_id}
@@ -161,6 +164,17 @@ def draw(
     result = summary.drawn = drawing.result()
     _print(result, form)
     result.require_all()
+
+
+def _warn_of_cuts(chosen: "Render") -> None:
+    from runner.services.render import cut_by_the_model
+    from runner.spec.checks import shortened
+
+    cut = list(cut_by_the_model(chosen).items())
+    for prompt, words in cut[:SHOWN_CUTS]:
+        warn(f"the model leaves out {shortened(words)!r} of the long prompt {shortened(prompt)!r}")
+    if len(cut) > SHOWN_CUTS:
+        warn(f"and words of {len(cut) - SHOWN_CUTS} more prompts: see prompt_cut in images.ndjson")
 
 
 def watch_drawing(drawing: "Drawing", view: PhaseBars | PhaseLines, timeout: float | None) -> None:

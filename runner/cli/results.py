@@ -71,7 +71,7 @@ def fetch(
     type=click.Choice(["fp16", "fp32"]),
     default="fp16",
     show_default=True,
-    help="fp32 as trained, while the run keeps it: for its last two checkpoints.",
+    help="fp32: as trained, where the run still keeps it: always for its last checkpoint.",
 )
 @click.option(
     "--to", type=click.Path(path_type=Path), default=None, help="File, or directory for diffusers and lora."
@@ -99,7 +99,7 @@ def export(run: str, store: str | None, form: str, *, kind: "Format", to: Path |
     if done.precision != done.dtype:
         note(
             f"warning: the trained weights of step {done.step} are kept in fp16 only, so this fp32 file holds them as"
-            " rounded; the last two checkpoints of a run are kept in fp32."
+            " rounded; a run keeps its last checkpoint in fp32."
         )
     if kind == "ckpt":
         note(

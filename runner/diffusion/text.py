@@ -1,8 +1,12 @@
 """Prompts to embeddings, exactly as at inference."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
+
+from runner.spec.tokens import MARKS
 
 
 class TextEncoders:
@@ -48,4 +52,13 @@ class TextEncoders:
     def cut(self, prompt: str) -> str:
         """The words beyond the limit, which the model does not see; empty when all fit."""
         ids = self.tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
-        return str(self.tokenizer.decode(ids[self.max_tokens - 2 :])).strip()
+        return str(self.tokenizer.decode(ids[self.max_tokens - MARKS :])).strip()
+
+
+def cut_words(text: TextEncoders, prompts: Iterable[str]) -> dict[str, str]:
+    """What the model does not see of prompts that are too long for it, by prompt; each is logged once."""
+    cut = {prompt: words for prompt in dict.fromkeys(prompts) if (words := text.cut(prompt))}
+    for prompt, words in cut.items():
+        line = f"warning: the model reads {text.max_tokens - MARKS} tokens: it leaves out {words!r} of {prompt!r}"
+        print(line, flush=True)  # noqa: T201 - the program's log is its output
+    return cut

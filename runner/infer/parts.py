@@ -1,6 +1,4 @@
-"""The model as it draws: on its device, in its arithmetic, and what it leaves out of a prompt."""
-
-from collections.abc import Iterable
+"""The model as it draws: on its device, in its arithmetic."""
 
 import torch
 
@@ -26,12 +24,3 @@ def to_device(parts: Parts, precision: Precision) -> Parts:
     half = torch.bfloat16 if modern else torch.float16
     chosen = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, half)
     return parts.to("cuda", chosen)
-
-
-def cut_words(parts: Parts, prompts: Iterable[str]) -> dict[str, str]:
-    """What the model does not see of prompts that are too long for it, by prompt; each is logged once."""
-    cut = {prompt: words for prompt in dict.fromkeys(prompts) if (words := parts.text.cut(prompt))}
-    for prompt, words in cut.items():
-        line = f"the model reads {parts.text.max_tokens} tokens: it leaves out {words!r} of {prompt!r}"
-        print(line, flush=True)  # noqa: T201 - the program's log is its output
-    return cut

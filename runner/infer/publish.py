@@ -12,9 +12,10 @@ from runner.diffusion.export import export_diffusers, export_single_file, load_t
 from runner.diffusion.job import Job
 from runner.diffusion.loading import check_size, load_parts
 from runner.diffusion.lora import LORA_FILE, export_lora
+from runner.diffusion.text import cut_words
 from runner.evaluate.choice import Choice, choose_checkpoint
 from runner.infer.card import model_card
-from runner.infer.parts import cut_words, to_device
+from runner.infer.parts import to_device
 from runner.infer.pictures import Source, contact_sheet, ndjson
 from runner.infer.samples import Drawn, draw_samples, sample_drawings
 from runner.infer.story import tell_story
@@ -113,7 +114,7 @@ def draw(job: Job, base: Path, vae: Path | None, output: Path, source: Source) -
     wanted = sample_drawings(job.spec)
     after = load_parts(output / MODEL)
     check_size(after, wanted.size, "samples.size")
-    cut = cut_words(after, wanted.prompts)
+    cut = cut_words(after.text, [*wanted.prompts, *(c.instance_prompt for c in job.spec.concepts)])
     total = 2 * len(wanted.drawings)
     count = job.counting("drawing", total)
     new = draw_samples(job, to_device(after, job.spec.samples.precision), wanted, source, cut, count)

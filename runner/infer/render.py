@@ -10,10 +10,11 @@ from runner.diffusion.drawing import Drawing, draw
 from runner.diffusion.export import export_diffusers, load_trained
 from runner.diffusion.job import Job
 from runner.diffusion.loading import Parts, check_size, load_parts
+from runner.diffusion.text import cut_words
 from runner.errors import BadData, InputMissing, InvalidSpec, NotFound
 from runner.infer.gallery import finish_gallery
 from runner.infer.outbox import hand_over, wait_until_taken
-from runner.infer.parts import cut_words, to_device
+from runner.infer.parts import to_device
 from runner.infer.pictures import Source, encode_png
 from runner.runs.documents import FileEntry
 from runner.runs.layout import RenderLayout
@@ -112,7 +113,7 @@ def _draw_missing(job: Job, plan: RenderPlan, missing: Sequence[Item]) -> None:
     parts, source = load_model(job, plan.checkpoint)
     drawings = [_drawing(item) for item in missing]
     _check_items(parts, missing)
-    cut = cut_words(parts, [one.prompt for one in drawings])
+    cut = cut_words(parts.text, [one.prompt for one in drawings])
     parts = to_device(parts, plan.precision)
     count = job.counting("drawing", len(missing))
     for place, image in draw(parts, drawings, batch_size=plan.batch_size, should_stop=job.stop.is_set):

@@ -3,6 +3,7 @@
 Nothing here names a clock, a host, a store or a run id, so the same run gives the same page anywhere.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -92,8 +93,16 @@ class RunStory:
 
 @dataclass(frozen=True, slots=True)
 class GalleryStory:
-    """A render's page: prompts and their pictures; `missing` of them were too many to show."""
+    """A render's page: prompts and their pictures.
+
+    Attributes:
+        name: of the run.
+        items: by prompt, in order.
+        missing: pictures that were too many to show.
+        cut: by prompt, negative ones too, the words that the model does not read.
+    """
 
     name: str
     items: tuple[tuple[str, tuple[Picture, ...]], ...]
     missing: int = 0
+    cut: Mapping[str, str] = field(default_factory=dict)

@@ -99,9 +99,14 @@ class RenderLayout:
         """The n-th wish to stop this render."""
         return f"{self.cancels}{n}.json"
 
+    @property
+    def attempts(self) -> str:
+        """The attempts' folder."""
+        return f"{self.prefix}attempts/"
+
     def attempt(self, attempt_id: str) -> AttemptLayout:
         """An attempt's folder."""
-        return AttemptLayout(f"{self.prefix}attempts/{attempt_id}/")
+        return AttemptLayout(f"{self.attempts}{attempt_id}/")
 
     def job_name(self, k: int) -> str:
         """The Kubernetes name of the k-th Job; a render id is `r` and 6 hex digits."""

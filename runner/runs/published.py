@@ -3,6 +3,7 @@
 from runner.errors import BadData, NotFound
 from runner.runs.documents import CheckpointManifest, OutputManifest, Success, Trained
 from runner.runs.layout import RunLayout
+from runner.spec.tokens import Tokens, read_tokens
 from runner.storage.store import ObjectStore
 from runner.storage.trees import sha256_bytes
 
@@ -25,6 +26,20 @@ def sealed_output(store: ObjectStore, run_id: str) -> OutputManifest:
         message = f"{layout.output_manifest} in {store.url} is not what _SUCCESS sealed"
         raise BadData(message, "Restore that object from a copy.")
     return OutputManifest.from_bytes(data, layout.output_manifest)
+
+
+def published_tokens(store: ObjectStore, run_id: str) -> Tokens | None:
+    """The published model's tokenizer; None when the run has published nothing, or no readable one."""
+    try:
+        files = sealed_output(store, run_id).published
+    except (NotFound, BadData):
+        return None
+
+    def read(name: str) -> bytes | None:
+        entry = files.get(f"model/{name}")
+        return store.get(entry.key) if entry else None
+
+    return read_tokens(read)
 
 
 def read_checkpoint(store: ObjectStore, run_id: str, step: int) -> CheckpointManifest:

@@ -18,6 +18,7 @@ from runner.spec.fields import Section
 from runner.spec.identity import render_id
 from runner.spec.model import Samples
 from runner.spec.seeds import picture_seed
+from runner.spec.tokens import Tokens
 from runner.spec.training import Precision, Sampler
 
 GALLERY = "gallery.html"
@@ -169,6 +170,19 @@ def _seeds(line: PromptLine, defaults: Samples, drawn: dict[str, int]) -> tuple[
 
 def _first(given: Any, default: Any) -> Any:
     return default if given is None else given
+
+
+def cut_prompts(plan: RenderPlan, tokens: Tokens | None) -> dict[str, str]:
+    """What the model does not read of the plan's prompts, by prompt.
+
+    Args:
+        plan: whose prompts, the negative ones too.
+        tokens: the model's tokenizer; None when it cannot be told.
+    """
+    if tokens is None:
+        return {}
+    prompts = dict.fromkeys(text for one in plan.prompts for text in (one.prompt, one.negative_prompt))
+    return {prompt: cut for prompt in prompts if (cut := tokens.cut(prompt))}
 
 
 def image_line(item: Item, extra: Mapping[str, Any] | None = None) -> bytes:

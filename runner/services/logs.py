@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 
 from runner.errors import RunnerError
 from runner.runs.facts import RunFacts, read_facts
-from runner.runs.layout import AttemptId
+from runner.runs.layout import AttemptId, RenderLayout, RunLayout
+from runner.runs.render_facts import read_render
 from runner.runs.states import State, run_state
 from runner.services.follow import OVER
 from runner.services.known import ask_jobs, observer_of
 from runner.services.open_run import OpenRun
+from runner.services.render import Render
 from runner.services.witness import Witness
 
 POLL_S = 1.0
+LAST_WORD_S = 10.0
+"""How long a shard whose pictures are there may take to store the end of its log: one that was killed never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +55,7 @@ class RunLog:
 
     def new_entries(self) -> Iterator[LogEntry]:
         """Lines that were not there at the last call."""
-        layout = self.run.layout
-        for attempt in self._attempts():
-            prefix = layout.attempt(attempt.text).prefix
-            for info in self.run.place.store.list(f"{prefix}log-"):
-                if info.key not in self._read:
-                    self._read.add(info.key)
-                    yield from _entries(attempt.text, self.run.place.store.get(info.key))
+        yield from _new_lines(self.run, self.run.layout, self._read)
         yield from self._unheard(read_facts(self.run.place.store, self.run.run_id))
 
     def follow(self, waits: Callable[[str], None]) -> Iterator[LogEntry]:
@@ -100,12 +98,40 @@ class RunLog:
                 self._cursors[name] = line.cursor
                 yield LogEntry(name, "pod", time.time(), line.text)
 
-    def _attempts(self) -> list[AttemptId]:
-        prefix = self.run.layout.attempts
-        names = {
-            info.key.removeprefix(prefix).partition("/")[0] for info in self.run.place.store.list(prefix)
-        }
-        return sorted(attempt for name in names if (attempt := AttemptId.parse(name)))
+
+@dataclass(slots=True)
+class RenderLog:
+    """The log of a render, all attempts of all its shards."""
+
+    render: Render
+    _read: set[str] = field(default_factory=set)
+
+    def new_entries(self) -> Iterator[LogEntry]:
+        """Lines that were not there at the last call."""
+        yield from _new_lines(self.render.run, self.render.layout, self._read)
+
+    def follow(self) -> Iterator[LogEntry]:
+        """Lines until every picture and the page are there, and the shards have had their last word."""
+        left_s = LAST_WORD_S
+        while True:
+            # Before reading: no line is missed.
+            facts = read_render(self.render.run.place.store, self.render.layout, self.render.plan)
+            yield from self.new_entries()
+            if facts.finished and (facts.started <= facts.exits.keys() or left_s <= 0):
+                return
+            left_s -= POLL_S if facts.finished else 0
+            time.sleep(POLL_S)
+
+
+def _new_lines(run: OpenRun, layout: RunLayout | RenderLayout, read: set[str]) -> Iterator[LogEntry]:
+    """Lines of segments that are not in `read` yet, in order of attempt and segment."""
+    store = run.place.store
+    names = {info.key.removeprefix(layout.attempts).partition("/")[0] for info in store.list(layout.attempts)}
+    for attempt in sorted(attempt for name in names if (attempt := AttemptId.parse(name))):
+        for info in store.list(f"{layout.attempt(attempt.text).prefix}log-"):
+            if info.key not in read:
+                read.add(info.key)
+                yield from _entries(attempt.text, store.get(info.key))
 
 
 def _entries(attempt: str, segment: bytes) -> Iterator[LogEntry]:

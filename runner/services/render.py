@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from runner.errors import Conflict, InvalidSpec, NotFound
 from runner.runs.layout import RenderLayout
 from runner.runs.prompts import PromptLine, parse_prompts, parse_size, read_prompts
-from runner.runs.published import read_checkpoint, sealed_output
-from runner.runs.renders import RenderPlan, make_plan, plan_samples
+from runner.runs.published import published_tokens, read_checkpoint, sealed_output
+from runner.runs.renders import RenderPlan, cut_prompts, make_plan, plan_samples
 from runner.services.jobs import RunJobs
 from runner.services.open_run import OpenRun
 from runner.services.submit import PackagedRun
@@ -107,6 +107,11 @@ def plan_render(run: OpenRun, lines: Sequence[PromptLine], wanted: Wanted) -> Re
         shards=wanted.shards,
     )
     return Render(run, plan)
+
+
+def cut_by_the_model(render: Render) -> dict[str, str]:
+    """What the run's model does not read of a render's prompts, by prompt; empty where its tokenizer is not at hand."""
+    return cut_prompts(render.plan, published_tokens(render.run.place.store, render.run.run_id))
 
 
 def other_samples(packaged: PackagedRun, jobs: RunJobs) -> Render | None:

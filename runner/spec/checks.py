@@ -8,10 +8,13 @@ from typing import Literal
 from runner.spec.common_words import COMMON_WORDS, STOP_WORDS
 from runner.spec.frozen import FrozenConcept
 from runner.spec.model import Concept, RunSpec
+from runner.spec.tokens import MARKS, USUAL_TOKENS, Tokens
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+ATOM = re.compile(r"[^\W\d_]+|\d")
 TOKENS_A_WORD = 1.3
 """CLIP's tokenizer splits English prose into about so many tokens a word."""
+SHOWN_TEXT = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +34,19 @@ class Finding:
     remedy: str = ""
 
 
-def check(spec: RunSpec, *, max_tokens: int = 77) -> tuple[Finding, ...]:
+def check(spec: RunSpec, tokens: Tokens | None = None) -> tuple[Finding, ...]:
     """Everything doubtful about a spec whose single values are sound.
 
     Args:
         spec: the spec.
-        max_tokens: of the model's tokenizer, with its two marks; 77 for Stable Diffusion.
+        tokens: of the model; None when it is not at hand: then long prompts are guessed at.
     """
     concepts = (_concept(spec, number) for number in range(len(spec.concepts)))
     groups = (
         *concepts,
         _same_instances(spec),
         _training(spec),
-        _long_prompts(spec, max_tokens),
+        _long_prompts(spec) if tokens is None else _cut_prompts(spec, tokens),
         _places(spec),
     )
     return tuple(finding for group in groups for finding in group)
@@ -60,7 +63,7 @@ def identifier(concept: Concept | FrozenConcept) -> list[str]:
     return [word for word in words(concept.instance_prompt) if word not in known]
 
 
-def class_noun(concept: Concept) -> list[str]:
+def class_noun(concept: Concept | FrozenConcept) -> list[str]:
     """The words of the class prompt that say what the subject is."""
     return [word for word in words(concept.class_prompt or "") if word not in STOP_WORDS]
 
@@ -135,15 +138,53 @@ def _training(spec: RunSpec) -> Iterator[Finding]:
         yield Finding("error", "samples.checkpoint", message, "Name a step up to max_steps, or last.")
 
 
-def _long_prompts(spec: RunSpec, max_tokens: int) -> Iterator[Finding]:
-    room = max_tokens - 2  # the tokenizer's begin and end marks
+def _cut_prompts(spec: RunSpec, tokens: Tokens) -> Iterator[Finding]:
+    for path, prompt in _prompts(spec):
+        if cut := tokens.cut(prompt):
+            message = f"the model reads {tokens.room} tokens of it: it leaves out {shortened(cut)!r}"
+            yield Finding("warning", path, message, "Shorten it.")
+    for number, concept in enumerate(spec.concepts):
+        if message := lost_subject(concept, tokens):
+            yield Finding("error", f"concepts[{number}].instance_prompt", message, LOST_REMEDY)
+
+
+LOST_REMEDY = "Shorten it, or begin with the subject: photo of sks dog, …"
+
+
+def lost_subject(concept: Concept | FrozenConcept, tokens: Tokens) -> str:
+    """What is wrong with an instance prompt of which the model reads no identifier, or no class noun; else empty."""
+    prompt = concept.instance_prompt
+    cut, seen = tokens.cut(prompt), _atoms(tokens.read(prompt))
+    bound = [identifier(concept), [word for word in class_noun(concept) if word in words(prompt)]]
+    if not cut or not any(part and not any(_atoms(word) <= seen for word in part) for part in bound):
+        return ""
+    return (
+        f"the model reads {tokens.room} tokens of it: it leaves out {shortened(cut)!r},"
+        " and with it what names the subject"
+    )
+
+
+def _atoms(text: str) -> set[str]:
+    """Runs of letters and single digits: no tokenizer joins what these part."""
+    return set(ATOM.findall(text.lower()))
+
+
+def shortened(text: str) -> str:
+    """As much of a text as a message holds."""
+    return text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT].rstrip() + " …"
+
+
+def _long_prompts(spec: RunSpec) -> Iterator[Finding]:
+    room = USUAL_TOKENS - MARKS
     for path, prompt in _prompts(spec):
         found = words(prompt)
         if len(found) * TOKENS_A_WORD <= room:
             continue
         kept = int(room / TOKENS_A_WORD)
         start = " ".join(found[kept : kept + 5])
-        message = f"{len(found)} words; the model reads about {kept}, so all from about {start!r} on is cut"
+        message = (
+            f"{len(found)} words; the model reads about {kept}, so all from about {start!r} on is left out"
+        )
         yield Finding("warning", path, message, "Shorten it; the run's log shows exactly what is cut.")
 
 

@@ -21,9 +21,10 @@ from runner.spec.fields import find_field, path_kind
 from runner.spec.frozen import Family
 from runner.spec.layers import Layer, file_layer
 from runner.spec.model import RunSpec
-from runner.spec.models import ModelSource, parse_model
+from runner.spec.models import BUILTIN, ModelSource, parse_model
 from runner.spec.problems import Path, Problem, SpecProblems, dotted, translate
 from runner.spec.secrets import REMEDY, has_known_form, secret_paths
+from runner.spec.tokens import Tokens, tokens_in
 from runner.spec.yaml_source import Document, parse
 
 LARGEST = 1_000_000  # bytes
@@ -157,7 +158,7 @@ def _checked(written: Layer, problems: list[Problem], source: str, base_dir: Fil
     except ValidationError as error:
         problems += [*translate(error, RunSpec, complete.where), *_in_the_rest(complete, error)]
         raise SpecProblems(source, _ordered(problems)) from error
-    findings = check(spec)
+    findings = check(spec, _tokens(model))
     problems += _errors(findings, complete)
     problems += _missing_resolution(spec, problems)
     if problems or model is None:
@@ -180,6 +181,14 @@ def _background(written: Layer, base_dir: FilePath) -> tuple[ModelSource | None,
         problem = Problem("model", error.message.removeprefix("model: "), error.remedy)
         return None, Background("unknown", Layer(), (problem,))
     return model, background(model)
+
+
+def _tokens(model: ModelSource | None) -> Tokens | None:
+    """The model's tokenizer, when the model is on this machine."""
+    if model is None or model.kind not in {"builtin", "directory"}:
+        return None
+    # A built-in model that does not exist is a problem of its own.
+    return tokens_in(BUILTIN / model.location if model.kind == "builtin" else FilePath(model.location))
 
 
 def _placed(problem: Problem, written: Layer) -> Problem:

@@ -15,7 +15,7 @@ from runner.diffusion.loading import (
     load_vae,
     noise_schedule,
 )
-from runner.diffusion.text import TextEncoders
+from runner.diffusion.text import TextEncoders, cut_words
 from runner.errors import NotFound
 from runner.runs.documents import ResolvedChoices
 from runner.train.batches import Batches, ImageSet
@@ -114,6 +114,8 @@ def _text(job: Job, processes: Processes, base: Path, images: Images) -> tuple[T
     text = load_text(base, allow_pickle=job.spec.model.allow_pickle)
     text.encoder.to(processes.device)
     prompts = [picture.prompt for picture in [*images.instance, *images.prior]]
+    if processes.is_main:
+        cut_words(text, [*prompts, *sample_prompts(job.spec.samples)])
     if job.spec.train.train_text_encoder:
         return text, token_table(text, prompts)
     prompts += sample_prompts(job.spec.samples)

@@ -19,6 +19,7 @@ from runner.train.loop import Loop
 from runner.train.optimizer import Averaged, learning_rate, make_optimizer
 from runner.train.prepare import Prepared, prepare, resolve
 from runner.train.processes import Processes, join, leave
+from runner.train.prompts import require_subjects
 from runner.train.resolve import Choices
 from runner.train.stable import StableLoss
 from runner.train.state import Restored, load_state
@@ -68,6 +69,7 @@ def train(job: Job) -> None:
     choices = resolve(job, processes)
     job.phase("loading")
     base, vae = fetch_models(job, processes)
+    require_subjects(job.spec, base)
     images = gather_images(job, processes, choices, base, vae)
     prepared = prepare(job, processes, choices, base, vae, images)
     loop = make_loop(job, processes, choices, prepared, facts(job, images))

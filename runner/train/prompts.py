@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from runner.diffusion.text import TextEncoders
-from runner.errors import Diverged
+from runner.errors import Diverged, InvalidSpec
+from runner.spec.checks import LOST_REMEDY, lost_subject
+from runner.spec.frozen import FrozenSpec
+from runner.spec.tokens import tokens_in
 from runner.train.cache import Poll
 
 
@@ -27,6 +31,20 @@ class PromptTable:
     def rows_of(self, prompts: Sequence[str]) -> torch.Tensor:
         """Their rows, int64 [B]."""
         return torch.tensor([self.rows[prompt] for prompt in prompts])
+
+
+def require_subjects(spec: FrozenSpec, base: Path) -> None:
+    """Refuse instance prompts of which the model does not read the subject: nothing would bind it.
+
+    Submit says so where it has the model; a model of a hub or a store is first seen here.
+
+    Raises:
+        runner.errors.InvalidSpec: names the concept and what is cut.
+    """
+    tokens = tokens_in(base)
+    for number, concept in enumerate(spec.concepts):
+        if tokens and (message := lost_subject(concept, tokens)):
+            raise InvalidSpec(f"concepts[{number}].instance_prompt: {message}", LOST_REMEDY)
 
 
 def token_table(text: TextEncoders, prompts: Sequence[str]) -> PromptTable:

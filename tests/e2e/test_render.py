@@ -93,3 +93,18 @@ def test_pictures_that_cannot_be_drawn_are_named_and_cost_no_others(published):
     assert (value["drawn"], value["missing"]) == (1, ["00001-000.png"])
     assert "an odd dog" in words
     assert "Traceback" not in words
+
+
+def test_what_is_cut_of_a_long_prompt_is_said_at_once_on_the_page_and_in_the_renders_log(published):
+    prompt = "dog " * 14 + "red cat"
+    code, value, words = finished(render(published, "--prompt", prompt, "--count", "1", "--steps", "2"))
+    assert code == 0, words
+    assert "warning: the model leaves out 'red cat' of the long prompt 'dog dog" in words
+    assert "leaves out “red cat”" in Path(value["gallery"]).read_text()
+    for more in (["--follow"], []):
+        shown = command(published, "runner", "logs", published.url, "--render", value["render"], *more)
+        out, err = shown.communicate()
+        assert "it leaves out 'red cat'" in out, err
+    unknown = command(published, "runner", "logs", published.url, "--render", "r000000")
+    assert value["render"] in unknown.communicate()[1]
+    assert unknown.returncode == 3

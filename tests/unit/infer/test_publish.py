@@ -177,6 +177,15 @@ def test_long_prompt_is_drawn_and_what_is_cut_is_logged_and_recorded(tmp_path, c
     assert "leaves out “red cat”" in (request.directory / "README.md").read_text("utf-8")
 
 
+def test_what_training_did_not_read_of_an_instance_prompt_is_on_page_and_card(tmp_path):
+    trained = TrainedRun(tmp_path, samples={"count": 1}, instance_prompt="photo of sks dog " + "in " * 12)
+    job = job_of(trained, "work")
+    publish(job)
+    request = output_of(job)
+    for name in ("README.md", "report.html"):
+        assert "leaves out “in in”" in (request.directory / name).read_text("utf-8"), name
+
+
 @pytest.fixture
 def restored_signals():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -102,6 +102,16 @@ def test_shards_draw_each_picture_once_and_the_last_makes_the_gallery(sealed):
         )
 
 
+def test_the_gallery_and_the_list_say_what_is_cut_of_a_long_prompt(sealed):
+    prompt = "dog " * 14 + "red cat"
+    _, layout = planned(sealed, [{"prompt": prompt, "count": 1}, {"prompt": "dog", "count": 1}])
+    rendered(sealed, layout, "cut")
+    page = sealed.store.get(layout.gallery).decode()
+    assert page.count("leaves out “red cat”") == page.count("leaves out") == 1
+    rows = [json.loads(line) for line in sealed.store.get(layout.images).splitlines()]
+    assert [row.get("prompt_cut") for row in rows] == ["red cat", None]
+
+
 def test_pictures_do_not_depend_on_the_shards(sealed):
     lines = [{"prompt": "white dog", "count": 3}]
     plan, layout = planned(sealed, lines, shards=1)

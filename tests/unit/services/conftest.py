@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.runs.documents import OutputManifest, Success
+from runner.runs.documents import FileEntry, OutputManifest, Success
 from runner.runs.layout import RunLayout
 from runner.services.drawing import Drawing
 from runner.services.local_jobs import LocalJobs
@@ -35,8 +35,13 @@ class Studio:
         self.layout = RunLayout(SPEC.run_id())
         self.store.put(self.layout.spec, SPEC.to_bytes())
 
-    def publish(self):
-        manifest = OutputManifest(attempt="1-infer-1-a", published={}, checkpoint=4).to_bytes()
+    def publish(self, files=None):
+        entries = {}
+        for name, data in (files or {}).items():
+            key = self.layout.output_data("1-infer-1-a") + name
+            self.store.put(key, data)
+            entries[name] = FileEntry(key=key, size=len(data), sha256=sha256_bytes(data))
+        manifest = OutputManifest(attempt="1-infer-1-a", published=entries, checkpoint=4).to_bytes()
         self.store.put(self.layout.output_manifest, manifest)
         self.store.put(self.layout.success, Success(output_manifest_sha256=sha256_bytes(manifest)).to_bytes())
 

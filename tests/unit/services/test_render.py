@@ -16,11 +16,14 @@ from runner.errors import (
 )
 from runner.runs.cancel import wish
 from runner.runs.documents import JobClaim, LocalProcess
+from runner.runs.render_facts import shard_attempt
 from runner.services.cancel import cancel_render
 from runner.services.fetch import fetch_render
+from runner.services.logs import RenderLog
 from runner.services.prepare import PreparedRun
-from runner.services.render import open_render, other_samples, read_lines, save_render
+from runner.services.render import cut_by_the_model, open_render, other_samples, read_lines, save_render
 from runner.services.submit import PackagedRun
+from runner.spec.models import builtin_path
 
 
 def test_every_picture_is_drawn_and_counted(studio):
@@ -39,6 +42,29 @@ def test_same_request_is_same_render_and_draws_nothing_again(studio):
     assert (again.render, again.drawn, again.new) == (first.render, 6, 0)
     assert studio.painter.created == made
     assert statuses == []
+
+
+def test_what_the_model_does_not_read_of_a_prompt_is_known_before_it_is_drawn(studio):
+    base = builtin_path("emoji")
+    names = ["tokenizer/merges.txt", "tokenizer/tokenizer_config.json", "text_encoder/config.json"]
+    studio.publish({f"model/{name}": (base / name).read_bytes() for name in names})
+    long = "a teddy " + "in the red room " * 6
+    assert cut_by_the_model(studio.plan((long, "a teddy"))) == {long: "red room in the red room"}
+    studio.publish()
+    assert cut_by_the_model(studio.plan((long,))) == {}
+
+
+def test_a_renders_log_is_that_of_all_its_shards(studio):
+    render = save_render(studio.plan(shards=2))
+    for shard in (0, 1):
+        files = render.layout.attempt(shard_attempt(1, shard, "a").text)
+        line = {"s": "out", "t": 1.0, "m": f"shard {shard}"}
+        studio.store.put(files.log(1), json.dumps(line).encode() + b"\n")
+    log = RenderLog(render)
+    assert [entry.text for entry in log.new_entries()] == ["shard 0", "shard 1"]
+    assert list(log.new_entries()) == []
+    other = save_render(studio.plan(seed=9))
+    assert list(RenderLog(other).new_entries()) == []
 
 
 def test_other_settings_are_another_render(studio):

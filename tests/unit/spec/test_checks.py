@@ -4,7 +4,9 @@ import pytest
 
 from runner.spec.checks import check
 from runner.spec.model import RunSpec
+from runner.spec.models import builtin_path
 from runner.spec.problems import SpecProblems
+from runner.spec.tokens import tokens_in
 
 
 def findings(*, instance="photo of sks teddy bear", class_prompt="photo of a teddy bear", more=None):
@@ -96,6 +98,43 @@ def test_a_prompt_of_500_words_warns_what_is_cut():
     assert (severity, path) == ("warning", "samples.prompts[0]")
     assert "500 words" in message
     assert "word" in message.split("from about")[1]
+
+
+def emoji(instance, class_prompt="a photo of a dog"):
+    concept = {"instance_prompt": instance, "class_prompt": class_prompt, "instance_images": "photos"}
+    content = {
+        "name": "a",
+        "model": "builtin:emoji",
+        "resolution": 64,
+        "concepts": [concept],
+        "executor": "local",
+    }
+    return check(RunSpec.model_validate(content), tokens_in(builtin_path("emoji")))
+
+
+def test_with_the_models_tokenizer_at_hand_what_is_cut_is_told_exactly():
+    severity, path, message = only(emoji("a photo of sks dog " + "word " * 20 + "in purple"))
+    assert (severity, path) == ("warning", "concepts[0].instance_prompt")
+    assert "the model reads 22 tokens of it" in message
+    assert "in purple" in message
+    assert emoji("a photo of sks dog " + "word " * 16) == ()
+
+
+@pytest.mark.parametrize(
+    ("instance", "class_prompt", "lost"),
+    [
+        ("a photo of a red house and a tree and a star and a car and a pig and a cat and a frog of a sks dog", "a photo of a dog", True),
+        ("word " * 22 + "sks dog", "a photo of a dog", True),
+        ("word " * 21 + "sks dog", "a photo of a dog", True),
+        ("word " * 19 + "sks dog on a blue background", "a photo of a dog on a blue background", False),
+        ("a sks-9 dog " + "word " * 20, "a dog", False),
+        ("a dog " + "word " * 20 + "sks", "word dog", True),
+        ("sks " + "word " * 22, None, False),
+    ],
+)  # fmt: skip
+def test_an_instance_prompt_whose_subject_is_cut_is_refused(instance, class_prompt, lost):
+    errors = [finding for finding in emoji(instance, class_prompt) if "names the subject" in finding.message]
+    assert [finding.severity for finding in errors] == ["error"] * lost
 
 
 def test_errors_stop_loading_with_the_line_and_the_remedy_and_warnings_do_not(spec_file):

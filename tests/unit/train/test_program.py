@@ -263,6 +263,29 @@ def test_prior_preservation_without_a_class_prompt_is_refused(scene):
     assert "class_prompt" in attempt.exit.remedy
 
 
+def of_prompts(scene, instance, class_prompt="photo of dog"):
+    return FrozenConcept(instance_prompt=instance, class_prompt=class_prompt, dataset=scene.dataset)
+
+
+def test_an_instance_prompt_whose_subject_the_model_does_not_read_is_refused_before_anything_is_made(scene):
+    prompt = "photo " + "in the " * 8 + "sks dog"
+    attempt = scene.train(scene.spec(concepts=(of_prompts(scene, prompt),)))
+    assert attempt.exit.code == 64
+    assert "concepts[0].instance_prompt: the model reads 14 tokens of it" in attempt.exit.cause
+    assert "sks dog" in attempt.exit.cause
+    assert "Shorten it" in attempt.exit.remedy
+    assert not list(scene.store.list("class-images/"))
+
+
+def test_what_is_cut_of_training_prompts_is_in_the_log(scene, capsys):
+    long, longer = "photo of sks dog " + "in the " * 5 + "red", "photo of dog " + "on the " * 6 + "blue"
+    attempt = scene.train(scene.spec(concepts=(of_prompts(scene, long, longer),), max_steps=1))
+    assert attempt.exit.code == 0
+    said = capsys.readouterr().out
+    assert f"warning: the model reads 14 tokens: it leaves out 'red' of {long!r}" in said
+    assert f"of {longer!r}" in said
+
+
 def test_a_world_of_another_size_than_the_plans_is_refused(scene):
     attempt = scene.train(scene.spec(world_size=2))
     assert attempt.exit.code == 64
