@@ -1,10 +1,16 @@
 """Whether fine-tuning changed the colour of something else: as a person would say who sees both pictures."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 from PIL import Image, ImageDraw
 
 from examples.base_model.palette import BACKGROUNDS, lab
-from examples.base_model.subject_score import recoloured
+from examples.base_model.subject_score import SubjectTest, recoloured
+from examples.base_model.subjects import SUBJECTS
+
+RECIPE = Path(__file__).parents[2] / "runner" / "builtin" / "emoji" / "recipe.yaml"
 
 
 def figure(rgb, background="yellow"):
@@ -37,3 +43,10 @@ def test_another_place_or_shade_is_no_other_colour():
 def test_lab_is_that_of_the_standard():
     assert lab((255, 255, 255)) == pytest.approx([100, 0, 0], abs=0.01)
     assert lab((255, 0, 0)) == pytest.approx([53.24, 80.09, 67.20], abs=0.01)
+
+
+@pytest.mark.parametrize("noun", SUBJECTS)
+def test_training_is_not_reminded_of_the_very_prompts_it_is_judged_by(noun):
+    reminders = set(yaml.safe_load(RECIPE.read_text("utf-8"))["class_images"]["also"])
+    assert len(reminders) >= 20
+    assert not reminders & set(SubjectTest(noun, SUBJECTS[noun].mark_rgb).other_prompts())
