@@ -16,9 +16,9 @@ from runner.services.known import Observer
 UNWELL_S = 5.0
 SAME_S = 60.0
 WELL_S = 120.0
-"""Seconds between two looks: a look is five lists of a namespace. A run that goes on has nothing to tell, and what
-holds another one up is asked for ever more rarely, to `SAME_S`, while the answer stays the same: hundreds may wait in
-a queue. A run that gets into another state is looked at at once."""
+"""Seconds between two looks: a look is five lists of a namespace. A run that goes on has nothing to tell, and one that is
+held up is asked for its cause ever more rarely, to `SAME_S`, while the cause stays the same: hundreds may wait in a queue.
+A run that gets into another state is looked at at once."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,8 @@ class Witness:
     def _next_pause_s(self, *, same: bool) -> float:
         if self._verdict is None and self._state not in {"queued", "pending", "trained", "lost"}:
             return WELL_S
-        return min(2 * self._pause_s, SAME_S) if same else UNWELL_S
+        # One that only starts soon runs, or meets a cause that somebody waits to hear of.
+        return min(2 * self._pause_s, SAME_S) if same and self._verdict is not None else UNWELL_S
 
     def _ask(self, facts: RunFacts, state: State) -> Verdict | None:
         observations = self.observer.observe(facts.run_id)

@@ -40,6 +40,12 @@ def test_what_stays_the_same_is_asked_for_ever_more_rarely():
     assert pauses(watched(Crowded(), 600, "queued")) == [5, 10, 20, 40, *[SAME_S] * 8]
 
 
+def test_a_run_that_only_starts_is_asked_for_often_until_a_cause_is_known():
+    cluster = Crowded()
+    cluster.shows = RUNS
+    assert set(pauses(watched(cluster, 60, "pending"))) == {UNWELL_S}
+
+
 def test_another_state_is_looked_at_at_once_and_often():
     asked = watched(Crowded(), 200, lambda second: "queued" if second < 100 else "pending")
     assert 100 in asked
