@@ -1,4 +1,4 @@
-"""The store's disk fills up, while photos are packaged and while the run trains; with room again it goes on."""
+"""A disk fills up, the store's or that of the work, at any point of a run; with room again the run goes on."""
 
 import os
 import subprocess
@@ -51,3 +51,25 @@ def test_a_full_disk_is_named_and_room_lets_the_run_go_on(disk, inputs, finished
         size(32 * 1024)
         machine.run("submit", "run.yaml")
         assert published(output_folder(store)) == published(finished.output)
+
+
+@pytest.mark.parametrize("kib", [600, 1300, 2600])
+def test_a_full_work_disk_is_named_and_room_lets_the_run_go_on(disk, inputs, finished, tmp_path, kib):
+    """Too small for all images, for the first checkpoint, for what is published."""
+    where, size = disk
+    size(kib)
+    with laptop(tmp_path / "laptop", {"TMPDIR": str(where)}) as machine:
+        machine.write("run.yaml", inputs.spec())
+        full = machine.run("submit", "run.yaml", code=1)
+        assert "(exit code 74)" in full.err
+        assert f"no room left writing to {where}" in full.err
+        assert "fix: Free some space there" in full.err
+        assert "Then submit again." in full.err
+        assert "TMPDIR" in full.err
+        machine.wait_for_silence()
+        assert "Traceback" not in machine.run("logs", "tiny").out
+        assert not [path for path in where.rglob("*") if path.is_file() and path.suffix == ".safetensors"]
+
+        size(64 * 1024)
+        machine.run("submit", "run.yaml")
+        assert published(output_folder(machine.desk / "store")) == published(finished.output)
