@@ -1,7 +1,6 @@
 """Every key of the store, in one place.
 
-Keys are relative to the store's root. Methods that end in a file name are one object; those named for a
-folder return a prefix that ends in `/`.
+Keys are relative to the store's root. A folder is a prefix that ends in `/`; everything else is one object.
 """
 
 import re
