@@ -50,8 +50,10 @@ def fetch_model(
         download_model(store, ref.digest, target, progress)
     elif ref.source and ref.revision:
         _from_hub(store, ref, target, progress, hub_endpoint)
+    elif manifest is not None:
+        download_model(store, ref.digest, target, progress)  # says which file is gone or damaged
     else:
-        message = f"base model {ref.source or ref.digest[:12]} is not in {store.url}, or not all of it"
+        message = f"base model {ref.source or ref.digest[:12]} is not in {store.url}"
         raise InputMissing(message, "Submit the run again: submit uploads its model.")
     (target / _COMPLETE).touch()
     return target

@@ -12,6 +12,7 @@ from pathlib import Path
 from runner import __version__
 from runner.services.doctor.diagnosis import Result, failed, ok, warning
 from runner.services.places import open_place
+from runner.spec.installing import install
 from runner.spec.loading import LoadedSpec
 from runner.spec.model import Resources
 from runner.spec.models import builtin_path
@@ -24,7 +25,7 @@ RUN_TIMES_MODEL = 10
 UNKNOWN_NEEDS = 30 * GIB
 """Of a Stable Diffusion 1 that comes from the hub."""
 
-_INSTALL = "Install them: pip install 'runner[train]'; or run on a cluster: --executor kubernetes"
+_INSTALL = f"{install('train')}; or run on a cluster: --executor kubernetes"
 _LOOK = (
     "import json, torch; print(json.dumps({'torch': torch.__version__, 'cuda': torch.version.cuda,"
     " 'devices': [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]}))"

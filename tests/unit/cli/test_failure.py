@@ -5,6 +5,8 @@ import json
 import pytest
 import yaml
 
+from tests.unit.desk import lower_it
+
 
 def test_waiting_for_a_failed_run_gives_its_state_cause_and_remedy(cli, desk):
     run_id = desk.run(code=70)
@@ -13,9 +15,9 @@ def test_waiting_for_a_failed_run_gives_its_state_cause_and_remedy(cli, desk):
     value = json.loads(ended.out)
     assert ended.code == value["exit_code"] == 1
     assert (value["run_id"], value["state"]) == (run_id, "failed")
-    assert (value["cause"], value["remedy"]) == ("the loss is NaN at step 3", "Lower it.")
+    assert (value["cause"], value["remedy"]) == ("the loss is NaN at step 3", lower_it(run_id))
     assert value["error"].startswith(f"run {run_id} failed")
-    assert "fix: Lower it." in ended.err
+    assert f"fix: {lower_it(run_id)}" in ended.err
     assert yaml.safe_load(cli(*command, "-o", "yaml").out) == value
     assert cli(*command, "-o", "name").out == cli(*command).out == ""
 
@@ -44,8 +46,9 @@ def test_a_timeout_gives_where_the_run_stands(cli, desk):
 
 def test_status_gives_the_remedy_too(cli, desk):
     run_id = desk.run(code=70)
-    assert json.loads(cli("status", run_id, "--store", desk.store, "-o", "json").out)["remedy"] == "Lower it."
-    assert "fix    Lower it." in cli("status", run_id, "--store", desk.store).out.splitlines()
+    said = json.loads(cli("status", run_id, "--store", desk.store, "-o", "json").out)
+    assert said["remedy"] == lower_it(run_id)
+    assert f"fix    {lower_it(run_id)}" in cli("status", run_id, "--store", desk.store).out.splitlines()
 
 
 def test_a_wrong_spec_gives_its_problems(cli, desk):

@@ -8,6 +8,7 @@ import pytest
 
 from runner.cli.github import StepSummary, annotation
 from runner.errors import RunFailed
+from tests.unit.desk import lower_it
 from tests.unit.services.finished_run import PUBLISHED, finish
 
 
@@ -51,11 +52,11 @@ def test_a_failed_run_is_summed_up_with_cause_and_remedy(cli, desk, summary):
     (line,) = [line for line in ended.err.splitlines() if line.startswith("::error ")]
     assert line.startswith("::error title=runner%3A exit code 1::")
     assert "the loss is NaN at step 3" in line
-    assert line.endswith("%0Afix: Lower it.")
+    assert line.endswith(f"%0Afix: {lower_it(run_id)}")
     text = summary.read_text()
     assert f"### Run {run_id} failed" in text
     assert "the loss is NaN at step 3" in text
-    assert "**What to do:** Lower it." in text
+    assert f"**What to do:** {lower_it(run_id)}" in text
     assert f"runner logs {run_id} --store {desk.store}" in text
 
 
@@ -133,5 +134,5 @@ def test_submit_ends_with_8_when_somebody_cancels_what_it_watches(cli, desk):
     thread.start()
     ended = cli("submit", desk.write_spec(), "--wait", "-o", "json")
     thread.join()
-    assert (ended.code, ended.out) == (8, "")
+    assert (ended.code, json.loads(ended.out)["state"]) == (8, "cancelled")
     assert "Submit it again" in ended.err

@@ -12,6 +12,7 @@ import pytest
 from runner.cli.logging import LOG, VARIABLE
 from runner.cli.progress import PhaseLines
 from runner.runs.documents import Status
+from tests.unit.desk import lower_it
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,8 +29,9 @@ def lines(text):
 
 @pytest.mark.usefixtures("_unasked")
 def test_an_error_is_one_json_line_with_its_remedy(cli, desk):
-    *_, line = lines(cli("wait", desk.run(code=70), "--store", desk.store).err)
-    assert (line["level"], line["exit_code"], line["fix"]) == ("error", 1, "Lower it.")
+    run_id = desk.run(code=70)
+    *_, line = lines(cli("wait", run_id, "--store", desk.store).err)
+    assert (line["level"], line["exit_code"], line["fix"]) == ("error", 1, lower_it(run_id))
     assert "the loss is NaN at step 3" in line["event"]
     assert line["timestamp"].endswith("Z")
 

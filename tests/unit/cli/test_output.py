@@ -9,6 +9,7 @@ import yaml
 from runner.cli.output import duration
 from runner.cli.progress import PhaseBars, PhaseLines, figures
 from runner.runs.documents import Status
+from tests.unit.desk import lower_it
 
 
 def test_status_in_every_form(cli, desk):
@@ -30,14 +31,15 @@ def test_status_of_a_failed_run_names_the_cause(cli, desk):
 
 
 def test_explain_names_cause_and_remedy_in_every_form(cli, desk):
-    command = ["explain", desk.run(code=70), "--store", desk.store]
+    run_id = desk.run(code=70)
+    command = ["explain", run_id, "--store", desk.store]
     value = json.loads(cli(*command, "-o", "json").out)
     assert (value["cause"], value["sentence"]) == ("diverged", "the loss is NaN at step 3")
     assert yaml.safe_load(cli(*command, "-o", "yaml").out) == value
     assert cli(*command, "-o", "name").out == "diverged\n"
     ended = cli(*command)
     assert ended.code == 0
-    for line in ("cause  diverged", "why    the loss is NaN at step 3", "fix    Lower it."):
+    for line in ("cause  diverged", "why    the loss is NaN at step 3", f"fix    {lower_it(run_id)}"):
         assert line in ended.out.splitlines()
 
 

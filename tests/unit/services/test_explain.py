@@ -17,6 +17,7 @@ from runner.services.explain import explain
 from runner.services.known import observer_of
 from runner.services.open_run import open_run
 from tests.corpus import read
+from tests.unit.desk import lower_it
 
 
 class Cluster:
@@ -78,7 +79,7 @@ def test_a_job_that_runs_tells_by_its_heartbeat(desk):
 def test_the_attempts_own_word_for_good_comes_before_the_clusters(desk):
     found = Case(desk, code=70).explain(Cluster(train_1="crashed"))
     assert (found.cause, found.source) == ("diverged", "store")
-    assert (found.sentence, found.remedy) == ("the loss is NaN at step 3", "Lower it.")
+    assert (found.sentence, found.remedy) == ("the loss is NaN at step 3", lower_it(found.run_id))
 
 
 def test_what_was_done_to_the_job_comes_before_an_attempt_that_was_only_told_to_stop(desk):
@@ -187,7 +188,7 @@ def local(desk, **what):
 
 def test_a_diverged_local_run(desk):
     found = local(desk, code=70)
-    assert (found.state, found.cause, found.remedy) == ("failed", "diverged", "Lower it.")
+    assert (found.state, found.cause, found.remedy) == ("failed", "diverged", lower_it(found.run_id))
 
 
 def test_a_full_disk_of_this_machine(desk):
@@ -196,7 +197,7 @@ def test_a_full_disk_of_this_machine(desk):
     end = ExitRecord(code=74, cause="/tmp/x cannot be written: no space left on device", remedy="Make room.")
     run.place.store.put(run.layout.attempt("1-train-1-a").exit, end.to_bytes())
     found = explain(run.jobs)
-    assert (found.cause, found.remedy) == ("scratch", "Make room.")
+    assert (found.cause, found.remedy) == ("scratch", "Make room. Then submit again.")
 
 
 def test_a_dead_process_is_noticed(desk):
