@@ -51,6 +51,7 @@ BASE: tuple[Access, ...] = (
     Access("", "services", ("delete",), "replace a Service that an earlier Job left", "comfort"),
     Access("", "resourcequotas", ("get", "list"), "tell what is left of the quota", "comfort"),
     Access("", ACCOUNTS, ("get",), "see that the pods' accounts are there", "comfort"),
+    Access("", "namespaces", ("get",), "see whether Pod Security is enforced or only warns", "comfort"),
 )
 
 QUEUE: tuple[Access, ...] = (
