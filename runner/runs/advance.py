@@ -83,20 +83,6 @@ def take_step(
     proposal: JobClaim | None = None,
     remade: bool = False,
     wall: Callable[[], float] = time,
-) -> Step:
-    """Observe, decide, do; see `take`."""
-    return take(store, run_id, jobs, intent=intent, proposal=proposal, remade=remade, wall=wall).step
-
-
-def take(
-    store: ObjectStore,
-    run_id: str,
-    jobs: Jobs,
-    *,
-    intent: Intent = "hold",
-    proposal: JobClaim | None = None,
-    remade: bool = False,
-    wall: Callable[[], float] = time,
 ) -> Taken:
     """Observe, decide, do. Safe for any number of callers at once; killed anywhere, the next caller goes on.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from runner.errors import Cancelled, DeadlineReached, RunFailed, StoreUnreachable, TimeoutReached
-from runner.runs.advance import Snapshot, Taken, highest_jobs, take
+from runner.runs.advance import Snapshot, Taken, highest_jobs, take_step
 from runner.runs.documents import JobClaim, Status
 from runner.runs.facts import RunFacts, read_facts
 from runner.runs.index import record_state
@@ -132,7 +132,7 @@ class Watch:
 
     def _take_step(self) -> Taken:
         intent = self.intent
-        taken = take(
+        taken = take_step(
             self.jobs.place.store,
             self.jobs.run_id,
             self.jobs,

@@ -235,7 +235,7 @@ def test_a_result_that_appears_while_looking_is_not_missed():
     ended = JobFact("train", 1, alive=False, terminal="complete", exit_code=0)
     jobs = Cluster(ended, meanwhile=lambda: store.put(LAYOUT.trained, b"{}"))
     assert observe(store, RUN, jobs).facts.trained
-    assert take_step(store, RUN, jobs, wall=lambda: 5.0) == ClaimAndCreate("infer", 1, 0, 1)
+    assert take_step(store, RUN, jobs, wall=lambda: 5.0).step == ClaimAndCreate("infer", 1, 0, 1)
     assert jobs.created == [JobClaim(kind="infer", k=1, created=5.0)]
 
 

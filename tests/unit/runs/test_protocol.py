@@ -40,13 +40,13 @@ PROPOSAL = claimed("train", 1)
 
 def submitter(_self, store, jobs):
     """Submits again and again, as a CI job does."""
-    step = take_step(store, RUN, jobs, intent="submit", proposal=PROPOSAL, wall=lambda: 0.0)
+    step = take_step(store, RUN, jobs, intent="submit", proposal=PROPOSAL, wall=lambda: 0.0).step
     return (EXIT, None) if isinstance(step, Done) else (AGAIN, "start")
 
 
 def follower(_self, store, jobs):
     """Holds the run until it succeeded, failed or was cancelled; then somebody follows it again."""
-    step = take_step(store, RUN, jobs, intent="hold", wall=lambda: 0.0)
+    step = take_step(store, RUN, jobs, intent="hold", wall=lambda: 0.0).step
     if isinstance(step, StopJob) and step.started:
         return AGAIN, "start"
     return (EXIT, None) if isinstance(step, Done | WasCancelled) else (AGAIN, "start")
